@@ -1,0 +1,95 @@
+"""What the tests share: the notebooks' definitions without their training, and one quick run of each notebook."""
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import papermill
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ["problem1_rnn", "problem2_attention", "problem3_gnn"]
+OUTPUT = "build/test"
+
+# Run by IPython before the first cell: what warns, fails. Deprecations inside of libraries are the libraries' business.
+WARNINGS_AS_ERRORS = """
+import warnings
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="(?!__main__)")
+warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="(?!__main__)")
+"""
+
+
+def read_notebook(name):
+    return nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def load_definitions(name):
+    """Execute only the cells of a notebook that define something, and return what they define."""
+    namespace = {"__name__": name}
+    for number, cell in enumerate(read_notebook(name).cells):
+        if tags(cell) & {"parameters", "definition"}:
+            exec(compile(cell.source, f"{name}, cell {number}", "exec"), namespace)
+    return SimpleNamespace(**namespace)
+
+
+@functools.cache
+def quick_run(name):
+    """Run a notebook in the quick profile with warnings as errors, once a test session; return it executed."""
+    shutil.rmtree(ROOT / "build/checkpoints/quick", ignore_errors=True) if name == NOTEBOOKS[0] else None
+    executed = ROOT / OUTPUT / f"{name}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as ipython:
+        startup = Path(ipython, "profile_default", "startup")
+        startup.mkdir(parents=True)
+        (startup / "warnings_as_errors.py").write_text(WARNINGS_AS_ERRORS)
+        os.environ["IPYTHONDIR"] = ipython
+        try:
+            papermill.execute_notebook(
+                ROOT / f"{name}.ipynb",
+                executed,
+                parameters={"profile": "quick", "output_dir": OUTPUT},
+                cwd=ROOT,
+                progress_bar=False,
+            )
+        finally:
+            del os.environ["IPYTHONDIR"]
+    return nbformat.read(executed, as_version=4)
+
+
+@pytest.fixture(scope="session", params=NOTEBOOKS)
+def notebook(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def problem1():
+    return load_definitions("problem1_rnn")
+
+
+@pytest.fixture(scope="session")
+def problem2():
+    return load_definitions("problem2_attention")
+
+
+@pytest.fixture(scope="session")
+def problem3():
+    return load_definitions("problem3_gnn")
+
+
+@pytest.fixture(scope="session")
+def quick_pdf():
+    """The PDF of the quick runs."""
+    for name in NOTEBOOKS:
+        quick_run(name)
+    subprocess.run(["make", "--silent", "pdf", f"OUTPUT={OUTPUT}"], cwd=ROOT, check=True)
+    return ROOT / OUTPUT / "writeup.pdf"

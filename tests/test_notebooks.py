@@ -1,0 +1,153 @@
+"""The notebooks as files: structure, committed outputs, and a quick run of each."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import NOTEBOOKS, OUTPUT, ROOT, quick_run, read_notebook, tags
+
+MACHINE_PATH = re.compile(r"/(?:home|root|Users|tmp|work|opt|mnt)/|[A-Z]:\\\\?Users")
+MENTION = re.compile(r"(?<![\w.])@(?!user\b)[A-Za-z_]\w*")
+PARTS = {"problem1_rnn": "abcd", "problem2_attention": "abcde", "problem3_gnn": "abc"}
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def output_text(notebook):
+    """All that a reader sees of a notebook's outputs, pictures left out."""
+    parts = []
+    for output in outputs(notebook):
+        parts.append(output.get("text", ""))
+        parts += [text for kind, text in output.get("data", {}).items() if kind.startswith("text/")]
+    return "\n".join(parts)
+
+
+def check_outputs(notebook):
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert counts == list(range(1, len(counts) + 1)), "the cells were not run once each, in order"
+    for output in outputs(notebook):
+        assert output.output_type != "error", output.get("evalue")
+        assert output.get("name") != "stderr", output.get("text")
+        assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {}), "widgets vanish in viewers"
+    text = output_text(notebook)
+    assert not MACHINE_PATH.search(text), MACHINE_PATH.search(text)
+    assert not MENTION.search(text), MENTION.search(text)
+
+
+def test_first_code_cell_holds_the_parameters(notebook):
+    cell = next(cell for cell in read_notebook(notebook).cells if cell.cell_type == "code")
+    assert tags(cell) == {"parameters"}
+    values = {}
+    exec(cell.source, values)
+    assert (values["profile"], values["output_dir"]) == ("full", "writeup")
+
+
+def test_common_cells_are_equal():
+    first, *others = ([c.source for c in read_notebook(name).cells if "common" in tags(c)] for name in NOTEBOOKS)
+    assert first
+    for other in others:
+        assert other == first
+
+
+def test_every_part_has_its_heading(notebook):
+    headings = re.findall(
+        r"^## .*$", "\n".join(c.source for c in read_notebook(notebook).cells if c.cell_type == "markdown"), re.M
+    )
+    for letter in PARTS[notebook]:
+        assert any(f"({letter})" in heading for heading in headings), f"part ({letter}) has no heading"
+
+
+def test_code_cells_fit_a_screen(notebook):
+    for cell in read_notebook(notebook).cells:
+        if cell.cell_type == "code":
+            assert cell.source.count("\n") < 60, cell.source[:100]
+
+
+def test_definition_cells_run_nothing(notebook, request):
+    """Loading them without the rest succeeds: they need nothing that a running cell sets."""
+    definitions = request.getfixturevalue(notebook.partition("_")[0])
+    assert callable(definitions.seed_everything)
+
+
+def test_committed_outputs(notebook):
+    path = ROOT / f"{notebook}.ipynb"
+    check_outputs(read_notebook(notebook))
+    assert path.stat().st_size < 2_000_000
+
+
+def test_committed_results_are_those_of_the_committed_notebook(notebook):
+    problem = notebook.partition("_")[0]
+    check_results(ROOT / "writeup", problem, "full", read_notebook(notebook))
+
+
+def test_quick_run(notebook):
+    executed = quick_run(notebook)
+    check_outputs(executed)
+    check_results(ROOT / OUTPUT, notebook.partition("_")[0], "quick", executed)
+
+
+def check_results(folder, problem, profile, executed):
+    """The results contract, and that the notebook's own last line is about this very file."""
+    import hashlib
+
+    path = Path(folder, "results", f"{problem}.json")
+    results = json.loads(path.read_text())
+    assert set(results) == {"profile", "data", "environment", "seconds", "metrics"}
+    assert results["profile"] == profile
+    assert {"python", "torch", "device", "threads"} <= set(results["environment"])
+    for record in results["data"].values():
+        assert {"source", "rows", "sha256"} <= set(record)
+    assert required_metrics(problem) <= set(results["metrics"]), required_metrics(problem) - set(results["metrics"])
+    for name, value in results["metrics"].items():
+        assert isinstance(value, int | float | str), name
+        assert value == value, f"{name} is not a number"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    assert f"{problem}.json sha256 {digest}" in output_text(executed), "the notebook's outputs are of another run"
+    macros = re.findall(r"\\defresult\{(\w+)\}\{(\w+)\}\{", path.with_suffix(".tex").read_text())
+    assert set(results["metrics"]) <= {name for owner, name in macros if owner == problem}
+
+
+def required_metrics(problem):
+    if problem == "problem1":
+        return set(
+            "lstm_cell_max_abs_diff_float32 lstm_cell_max_abs_diff_float64 lstm_cell_max_grad_diff_float64 rows_train rows_val "
+            "rows_test linear_test_accuracy tutorial_test_accuracy test_accuracy test_accuracy_ci_low test_accuracy_ci_high "
+            "test_accuracy_unseen_texts manual_test_accuracy train_seconds tweets_per_second tutorial_tweets_per_second".split()
+        )
+    if problem == "problem2":
+        models = [prefix + model for prefix in ("", "tutorial_") for model in ("rnn", "rnn_random", "transformer")]
+        scores = "bleu bleu_ci_low bleu_ci_high chrf parameters train_seconds".split()
+        return {f"{model}_{score}" for model in models for score in scores} | set(
+            "permutation_max_abs_diff encoder_layer_max_abs_diff_float64 encoder_layer_max_grad_diff_float64 "
+            "attention_time_exponent glove_coverage french_coverage train_pairs val_pairs test_pairs".split()
+        )
+    graphs, models = ("chameleon", "squirrel", "crocodile"), ("median", "ridge", "trees", "gcn", "ours")
+    scores = ("mae", "mae_std", "mae_twin_safe", "mae_views")
+    return {f"{graph}_{model}_{score}" for graph in graphs for model in models for score in scores} | {
+        "neighbours_of_node_10",
+        "largest_component_nodes",
+        "convolution_max_abs_diff",
+        *(f"{graph}_seeds" for graph in graphs),
+    }
+
+
+def test_exact_parts_are_exact():
+    """What must hold whatever the data and the budget: the own layers equal the built-in ones."""
+    metrics = {
+        p: json.loads((ROOT / "writeup" / "results" / f"{p}.json").read_text())["metrics"]
+        for p in ("problem1", "problem2", "problem3")
+    }
+    assert metrics["problem1"]["lstm_cell_max_abs_diff_float64"] < 1e-12
+    assert metrics["problem1"]["lstm_cell_max_abs_diff_float32"] < 1e-5
+    assert metrics["problem2"]["encoder_layer_max_abs_diff_float64"] < 1e-12
+    assert metrics["problem2"]["permutation_max_abs_diff"] < 1e-12
+    assert metrics["problem3"]["convolution_max_abs_diff"] < 1e-5
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_students_lines_are_left_to_the_student(name):
+    text = "\n".join(c.source for c in read_notebook(name).cells[:2] if c.cell_type == "markdown")
+    assert "Collaborators" in text and "AI tools" in text
