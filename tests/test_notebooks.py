@@ -1,5 +1,6 @@
 """The notebooks as files: structure, committed outputs, and a quick run of each."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -91,8 +92,6 @@ def test_quick_run(notebook):
 
 def check_results(folder, problem, profile, executed):
     """The results contract, and that the notebook's own last line is about this very file."""
-    import hashlib
-
     path = Path(folder, "results", f"{problem}.json")
     results = json.loads(path.read_text())
     assert set(results) == {"profile", "data", "environment", "seconds", "metrics"}
@@ -112,11 +111,11 @@ def check_results(folder, problem, profile, executed):
 
 def required_metrics(problem):
     if problem == "problem1":
-        return set(
-            "lstm_cell_max_abs_diff_float32 lstm_cell_max_abs_diff_float64 lstm_cell_max_grad_diff_float64 rows_train rows_val "
-            "rows_test linear_test_accuracy tutorial_test_accuracy test_accuracy test_accuracy_ci_low test_accuracy_ci_high "
-            "test_accuracy_unseen_texts manual_test_accuracy train_seconds tweets_per_second tutorial_tweets_per_second".split()
-        )
+        cell = "lstm_cell_max_abs_diff_float32 lstm_cell_max_abs_diff_float64 lstm_cell_max_grad_diff_float64"
+        rows = "rows_train rows_val rows_test train_seconds tweets_per_second tutorial_tweets_per_second"
+        baselines = "linear_test_accuracy tutorial_test_accuracy manual_test_accuracy"
+        ours = "test_accuracy test_accuracy_ci_low test_accuracy_ci_high test_accuracy_unseen_texts"
+        return set(f"{cell} {rows} {baselines} {ours}".split())
     if problem == "problem2":
         models = [prefix + model for prefix in ("", "tutorial_") for model in ("rnn", "rnn_random", "transformer")]
         scores = "bleu bleu_ci_low bleu_ci_high chrf parameters train_seconds".split()

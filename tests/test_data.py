@@ -1,0 +1,108 @@
+"""Where data comes from: data/, then the original host, then the stand-in; and what is said when something is wrong."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+GOOD = b"the right bytes\n" * 100
+SHA256 = hashlib.sha256(GOOD).hexdigest()
+
+
+@pytest.fixture
+def find_data(problem3, tmp_path, monkeypatch):
+    """The loader in an empty working directory that holds nothing but a stand-in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/sample").mkdir(parents=True)
+    (tmp_path / "data/sample/few.txt").write_text("a stand-in\n")
+    return lambda url: problem3.find_data("Numbers", [("numbers/all.txt", SHA256, url)], "data/sample/few.txt")
+
+
+@pytest.fixture
+def host():
+    """A local web server: /good has the file, /wrong other bytes, /moved a redirect, the rest a 404 page."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            pages = {"/good": (200, GOOD), "/wrong": (200, GOOD[::-1]), "/cut": (200, GOOD), "/moved": (302, b"")}
+            status, body = pages.get(self.path, (404, b"<html>no such page</html>"))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            if status == 302:
+                self.send_header("Location", "/good")
+            self.end_headers()
+            self.wfile.write(body[:50] if self.path == "/cut" else body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def left_over(tmp_path):
+    return [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "few.txt"]
+
+
+def test_a_file_in_place_is_used(find_data, tmp_path):
+    (tmp_path / "data/numbers").mkdir()
+    (tmp_path / "data/numbers/all.txt").write_bytes(GOOD)
+    path, record = find_data(None)
+    assert path.read_bytes() == GOOD
+    assert record == {"source": "data/numbers/all.txt", "sha256": SHA256}
+
+
+@pytest.mark.parametrize("page", ["good", "moved"])
+def test_a_missing_file_is_downloaded(find_data, host, page):
+    path, record = find_data(f"{host}/{page}")
+    assert path.read_bytes() == GOOD
+    assert record["source"] == f"{host}/{page}"
+
+
+@pytest.mark.parametrize("page", ["missing", "wrong", "cut"])
+def test_a_bad_download_is_named_and_leaves_nothing(find_data, host, page, tmp_path, capsys):
+    path, record = find_data(f"{host}/{page}")
+    assert path.read_text() == "a stand-in\n"
+    assert record["source"] == "data/sample/few.txt"
+    printed = capsys.readouterr().out
+    assert "not downloaded" in printed
+    assert "No result of it is a homework result" in printed
+    assert left_over(tmp_path) == []
+
+
+def test_a_dead_host_is_noticed_within_seconds(find_data, tmp_path, capsys):
+    path, _ = find_data("http://127.0.0.1:9/all.txt")
+    assert path.name == "few.txt"
+    assert "ConnectionError" in capsys.readouterr().out
+
+
+def test_a_wrong_file_in_place_is_neither_used_nor_deleted(find_data, host, tmp_path):
+    wrong = tmp_path / "data/numbers/all.txt"
+    wrong.parent.mkdir()
+    wrong.write_text("<html>404</html>")
+    with pytest.raises(ValueError, match=r"data/numbers/all\.txt is damaged or another file.*Move it away"):
+        find_data(f"{host}/good")
+    assert wrong.read_text() == "<html>404</html>"
+
+
+def test_without_any_source_the_error_says_what_to_do(problem3, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"put one of data/numbers/all\.txt in place"):
+        problem3.find_data("Numbers", [("numbers/all.txt", SHA256, None)], "data/sample/few.txt")
+
+
+def test_an_interrupted_write_leaves_the_old_file(problem3, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def half(partial):
+        partial.write_text("ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        problem3.write_through(path, half)
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+    assert path.read_text() == "old"

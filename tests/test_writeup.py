@@ -1,0 +1,84 @@
+"""The PDFs: the committed one of the full run, and the one of the quick runs."""
+
+import hashlib
+import re
+
+import pypdf
+import pytest
+from conftest import ROOT
+
+QUESTIONS = ["1(a)", "1(b)", "1(c)", "1(d)", "2(a)", "2(b)", "2(c)", "2(d)", "2(e)", "3(a)", "3(b)", "3(c)"]
+
+
+@pytest.fixture(scope="module", params=["committed", "quick"])
+def pdf(request):
+    path = ROOT / "writeup/writeup.pdf" if request.param == "committed" else request.getfixturevalue("quick_pdf")
+    return request.param, path, pypdf.PdfReader(path)
+
+
+def outline(reader):
+    """Bookmark title -> page number, from 1."""
+
+    def walk(items):
+        for item in items:
+            if isinstance(item, list):
+                yield from walk(item)
+            else:
+                yield item.title, reader.get_destination_page_number(item) + 1
+
+    return dict(walk(reader.outline))
+
+
+def fonts(reader):
+    for page in reader.pages:
+        for font in (page["/Resources"].get("/Font") or {}).values():
+            font = font.get_object()
+            inner = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
+            yield inner.get("/BaseFont", "?"), inner
+
+
+def test_every_question_opens_a_page_of_its_own(pdf):
+    pages = outline(pdf[2])
+    starts = [next(page for title, page in pages.items() if title.startswith(question)) for question in QUESTIONS]
+    assert len(set(starts)) == len(QUESTIONS)
+    assert starts == sorted(starts)
+    for question, page in zip(QUESTIONS, starts, strict=True):
+        assert question in pdf[2].pages[page - 1].extract_text()
+
+
+def test_nothing_is_undefined(pdf):
+    text = "\n".join(page.extract_text() for page in pdf[2].pages)
+    assert "??" not in text
+    assert "[?]" not in text and "(?)" not in text
+
+
+def test_fonts_are_embedded(pdf):
+    for name, font in fonts(pdf[2]):
+        if font.get("/Subtype") == "/Type3":
+            continue
+        descriptor = font["/FontDescriptor"].get_object()
+        assert any(f"/FontFile{n}" in descriptor for n in ("", "2", "3")), name
+
+
+def test_only_the_quick_pdf_says_that_it_is_not_for_submission(pdf):
+    kind, _, reader = pdf
+    for page in reader.pages:
+        assert ("not for submission" in page.extract_text()) == (kind == "quick")
+
+
+def test_size(pdf):
+    assert pdf[1].stat().st_size < 5_000_000
+
+
+def test_latex_had_nothing_to_complain_about(quick_pdf):
+    log = (ROOT / "build/latex/build/test/writeup.log").read_text(errors="replace")
+    assert "undefined" not in log
+    overfull = [float(points) for points in re.findall(r"Overfull \\[hv]box \((\d+\.\d+)pt", log)]
+    assert all(points <= 5 for points in overfull), overfull
+
+
+def test_the_committed_pdf_is_that_of_the_committed_results():
+    keywords = pypdf.PdfReader(ROOT / "writeup/writeup.pdf").metadata["/Keywords"]
+    for n in (1, 2, 3):
+        digest = hashlib.md5((ROOT / f"writeup/results/problem{n}.tex").read_bytes()).hexdigest()
+        assert f"problem{n}={digest.upper()}" in keywords
