@@ -1,0 +1,64 @@
+"""Problem 2: the encoder layer against the built-in, the translation models against the faults that broke others."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+BATCH, LENGTH, WIDTH, HEADS = 3, 6, 16, 4
+PADDING = torch.arange(LENGTH) >= torch.tensor([[LENGTH], [4], [2]])
+CAUSAL = torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1)
+MASKS = {
+    "none": {},
+    "padding": {"src_key_padding_mask": PADDING},
+    "attention": {"src_mask": CAUSAL},
+    "float attention": {"src_mask": torch.zeros(LENGTH, LENGTH, dtype=torch.float64).masked_fill(CAUSAL, -torch.inf)},
+    "both": {"src_key_padding_mask": PADDING, "src_mask": CAUSAL},
+}
+
+
+def pair(problem2, **options):
+    torch.manual_seed(0)
+    options = {"dim_feedforward": 32, "dropout": 0.0, **options}
+    builtin = nn.TransformerEncoderLayer(WIDTH, HEADS, batch_first=True, dtype=torch.float64, **options)
+    own = problem2.TransformerEncoderLayer(WIDTH, HEADS, **options).double()
+    problem2.copy_weights(builtin, own)
+    return builtin, own
+
+
+@pytest.mark.parametrize("norm_first, activation", itertools.product([False, True], ["relu", "gelu"]))
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_encoder_layer_equals_the_built_in_on_valid_rows(problem2, norm_first, activation, mask, training):
+    builtin, own = (m.train(training) for m in pair(problem2, norm_first=norm_first, activation=activation))
+    masks, x = MASKS[mask], torch.randn(BATCH, LENGTH, WIDTH, dtype=torch.float64)
+    valid = ~masks.get("src_key_padding_mask", torch.zeros(BATCH, LENGTH, dtype=torch.bool))
+    inputs, results = [x.clone().requires_grad_() for _ in range(2)], []
+    for layer, source in zip((builtin, own), inputs, strict=True):
+        output = layer(source, **masks)[valid]
+        (output**2).sum().backward()
+        results.append(output)
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+    torch.testing.assert_close(*(source.grad for source in inputs), rtol=0, atol=1e-10)
+    with torch.no_grad():
+        torch.testing.assert_close(builtin(x, **masks)[valid], own(x, **masks)[valid], rtol=0, atol=1e-12)
+
+
+def test_a_fully_masked_row_stays_finite(problem2):
+    _, own = pair(problem2)
+    x = torch.randn(BATCH, LENGTH, WIDTH, dtype=torch.float64, requires_grad=True)
+    output = own(x, src_key_padding_mask=torch.ones(BATCH, LENGTH, dtype=torch.bool))
+    output.sum().backward()
+    assert output.isfinite().all() and x.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in own.parameters())
+
+
+def test_a_masked_key_changes_nothing(problem2):
+    _, own = pair(problem2)
+    own.eval()
+    x = torch.randn(BATCH, LENGTH, WIDTH, dtype=torch.float64)
+    moved = torch.where(PADDING[..., None], x + 100, x)
+    before, after = own(x, src_key_padding_mask=PADDING), own(moved, src_key_padding_mask=PADDING)
+    assert torch.equal(before[~PADDING], after[~PADDING])
