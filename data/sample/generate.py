@@ -15,8 +15,26 @@ HERE = Path(__file__).parent
 
 # Tweets ---------------------------------------------------------------------------------------------------------------
 
-TOPICS = ["the exam", "my bike", "this song", "work", "the weather", "dinner", "the train", "my garden", "the new phone",
-          "the match", "school", "my sister", "breakfast", "the library", "homework", "the café", "Monday", "the concert"]  # fmt: skip
+TOPICS = [
+    "the exam",
+    "my bike",
+    "this song",
+    "work",
+    "the weather",
+    "dinner",
+    "the train",
+    "my garden",
+    "the new phone",
+    "the match",
+    "school",
+    "my sister",
+    "breakfast",
+    "the library",
+    "homework",
+    "the café",
+    "Monday",
+    "the concert",
+]
 OPENINGS = [
     "",
     "@user ",
@@ -29,13 +47,55 @@ OPENINGS = [
     "omg ",
     "2 hours later: ",
 ]
-POSITIVE = ["{t} was great", "i love {t}", "{t} made my day", "really happy about {t}", "{t} is so much fun", "thanks for {t}",
-            "can't wait for {t}", "{t} went better than expected", "best news: {t} is back", "enjoying {t} in the sun"]  # fmt: skip
-NEGATIVE = ["{t} was awful", "i hate {t}", "{t} ruined my day", "really sad about {t}", "{t} is so boring", "sorry about {t}",
-            "don't want {t} today", "{t} went worse than expected", "bad news: {t} is gone", "missing {t} a lot"]  # fmt: skip
+POSITIVE = [
+    "{t} was great",
+    "i love {t}",
+    "{t} made my day",
+    "really happy about {t}",
+    "{t} is so much fun",
+    "thanks for {t}",
+    "can't wait for {t}",
+    "{t} went better than expected",
+    "best news: {t} is back",
+    "enjoying {t} in the sun",
+]
+NEGATIVE = [
+    "{t} was awful",
+    "i hate {t}",
+    "{t} ruined my day",
+    "really sad about {t}",
+    "{t} is so boring",
+    "sorry about {t}",
+    "don't want {t} today",
+    "{t} went worse than expected",
+    "bad news: {t} is gone",
+    "missing {t} a lot",
+]
 NEUTRAL = ["{t} again", "thinking about {t}", "anyone else at {t}?", "off to {t} now", "more on {t} here"]
-ENDINGS = ["", "", "", ".", "!", "!!!", "...", "?", " http://url", "  ", " #fb", " )", " (", " &amp; more", " &lt;3",
-           " &quot;again&quot;", " sooooo tired", " yaaaay", " :-/", " =)", " xD", " itâ\x80\x99s late"]  # fmt: skip
+ENDINGS = [
+    "",
+    "",
+    "",
+    ".",
+    "!",
+    "!!!",
+    "...",
+    "?",
+    " http://url",
+    "  ",
+    " #fb",
+    " )",
+    " (",
+    " &amp; more",
+    " &lt;3",
+    " &quot;again&quot;",
+    " sooooo tired",
+    " yaaaay",
+    " :-/",
+    " =)",
+    " xD",
+    " itâ\x80\x99s late",
+]
 
 
 def tweet(rng, label):
@@ -82,19 +142,42 @@ TO_BE = [
     ("are", "sont"),
 ]
 # English, masculine, feminine.
-ADJECTIVES = [("tired", "fatigué", "fatiguée"), ("ready", "prêt", "prête"), ("happy", "content", "contente"),
-              ("alone", "seul", "seule"), ("sure", "sûr", "sûre"), ("tall", "grand", "grande"), ("late", "en retard", "en retard"),
-              ("sick", "malade", "malade"), ("right here", "juste ici", "juste ici"), ("very busy", "très occupé", "très occupée"),
-              ("strong", "fort", "forte"), ("young", "jeune", "jeune"), ("at home", "à la maison", "à la maison"),
-              ("in the garden", "dans le jardin", "dans le jardin"), ("from France", "de France", "de France")]  # fmt: skip
-VERBS = [(("see", "sees"), ["vois", "vois", "voit", "voit", "voyons", "voient"]),
-         (("eat", "eats"), ["mange", "manges", "mange", "mange", "mangeons", "mangent"]),
-         (("love", "loves"), ["aime", "aimes", "aime", "aime", "aimons", "aiment"]),
-         (("want", "wants"), ["veux", "veux", "veut", "veut", "voulons", "veulent"]),
-         (("take", "takes"), ["prends", "prends", "prend", "prend", "prenons", "prennent"])]  # fmt: skip
-OBJECTS = [("the bread", "le pain"), ("the apple", "la pomme"), ("the book", "le livre"), ("the cat", "le chat"),
-           ("the water", "l'eau"), ("this house", "cette maison"), ("the key", "la clé"), ("the cheese", "le fromage"),
-           ("my umbrella", "mon parapluie"), ("the old chair", "la vieille chaise")]  # fmt: skip
+ADJECTIVES = [
+    ("tired", "fatigué", "fatiguée"),
+    ("ready", "prêt", "prête"),
+    ("happy", "content", "contente"),
+    ("alone", "seul", "seule"),
+    ("sure", "sûr", "sûre"),
+    ("tall", "grand", "grande"),
+    ("late", "en retard", "en retard"),
+    ("sick", "malade", "malade"),
+    ("right here", "juste ici", "juste ici"),
+    ("very busy", "très occupé", "très occupée"),
+    ("strong", "fort", "forte"),
+    ("young", "jeune", "jeune"),
+    ("at home", "à la maison", "à la maison"),
+    ("in the garden", "dans le jardin", "dans le jardin"),
+    ("from France", "de France", "de France"),
+]
+VERBS = [
+    (("see", "sees"), ["vois", "vois", "voit", "voit", "voyons", "voient"]),
+    (("eat", "eats"), ["mange", "manges", "mange", "mange", "mangeons", "mangent"]),
+    (("love", "loves"), ["aime", "aimes", "aime", "aime", "aimons", "aiment"]),
+    (("want", "wants"), ["veux", "veux", "veut", "veut", "voulons", "veulent"]),
+    (("take", "takes"), ["prends", "prends", "prend", "prend", "prenons", "prennent"]),
+]
+OBJECTS = [
+    ("the bread", "le pain"),
+    ("the apple", "la pomme"),
+    ("the book", "le livre"),
+    ("the cat", "le chat"),
+    ("the water", "l'eau"),
+    ("this house", "cette maison"),
+    ("the key", "la clé"),
+    ("the cheese", "le fromage"),
+    ("my umbrella", "mon parapluie"),
+    ("the old chair", "la vieille chaise"),
+]
 
 
 def elide(pronoun, word):
@@ -151,7 +234,7 @@ def write_pairs(path, count, rng):
 
 
 def page_network(nodes, words, rng):
-    """Edges (heavy-tailed by preferential attachment), words of each page, traffic; every eighth page is a twin of the last."""
+    """Edges by preferential attachment, words of each page, traffic; every eighth page is a twin of the last."""
     edges, features, targets, pool = set(), {}, [], [0, 1, 2]
     for node in range(nodes):
         if node % 8 == 7:
