@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import random
+import re
 import zipfile
 from pathlib import Path
 
@@ -123,25 +124,28 @@ def write_tweets(path, counts, rng):
 
 # Sentence pairs -------------------------------------------------------------------------------------------------------
 
-SUBJECTS = [
-    ("I", "je"),
-    ("you", "tu"),
-    ("he", "il"),
-    ("she", "elle"),
-    ("we", "nous"),
-    ("they", "ils"),
-    ("they", "elles"),
+# English, French, the French person (je, tu, il, nous, vous, ils), whether it is feminine.
+PERSONS = [
+    ("I", "je", 0, False),
+    ("you", "tu", 1, False),
+    ("he", "il", 2, False),
+    ("she", "elle", 2, True),
+    ("we", "nous", 3, False),
+    ("you", "vous", 4, False),
+    ("they", "ils", 5, False),
+    ("they", "elles", 5, True),
 ]
-TO_BE = [
-    ("am", "suis"),
-    ("are", "es"),
-    ("is", "est"),
-    ("is", "est"),
-    ("are", "sommes"),
-    ("are", "sont"),
-    ("are", "sont"),
-]
-# English, masculine, feminine.
+ÊTRE = ["suis", "es", "est", "sommes", "êtes", "sont"]
+AVOIR = ["ai", "as", "a", "avons", "avez", "ont"]
+TO_BE = {
+    "I": ["I am", "I'm"],
+    "you": ["You are", "You're"],
+    "he": ["He is", "He's"],
+    "she": ["She is", "She's"],
+    "we": ["We are", "We're"],
+    "they": ["They are", "They're"],
+}
+# English, masculine, feminine; what does not agree has one French form.
 ADJECTIVES = [
     ("tired", "fatigué", "fatiguée"),
     ("ready", "prêt", "prête"),
@@ -149,22 +153,23 @@ ADJECTIVES = [
     ("alone", "seul", "seule"),
     ("sure", "sûr", "sûre"),
     ("tall", "grand", "grande"),
-    ("late", "en retard", "en retard"),
     ("sick", "malade", "malade"),
-    ("right here", "juste ici", "juste ici"),
     ("very busy", "très occupé", "très occupée"),
     ("strong", "fort", "forte"),
     ("young", "jeune", "jeune"),
-    ("at home", "à la maison", "à la maison"),
-    ("in the garden", "dans le jardin", "dans le jardin"),
-    ("from France", "de France", "de France"),
+    ("late", "en retard"),
+    ("right here", "juste ici"),
+    ("at home", "à la maison"),
+    ("in the garden", "dans le jardin"),
+    ("from France", "de France"),
 ]
+# English base, third person, past; French present, participle.
 VERBS = [
-    (("see", "sees"), ["vois", "vois", "voit", "voit", "voyons", "voient"]),
-    (("eat", "eats"), ["mange", "manges", "mange", "mange", "mangeons", "mangent"]),
-    (("love", "loves"), ["aime", "aimes", "aime", "aime", "aimons", "aiment"]),
-    (("want", "wants"), ["veux", "veux", "veut", "veut", "voulons", "veulent"]),
-    (("take", "takes"), ["prends", "prends", "prend", "prend", "prenons", "prennent"]),
+    ("see", "sees", "saw", ["vois", "vois", "voit", "voyons", "voyez", "voient"], "vu"),
+    ("eat", "eats", "ate", ["mange", "manges", "mange", "mangeons", "mangez", "mangent"], "mangé"),
+    ("love", "loves", "loved", ["aime", "aimes", "aime", "aimons", "aimez", "aiment"], "aimé"),
+    ("want", "wants", "wanted", ["veux", "veux", "veut", "voulons", "voulez", "veulent"], "voulu"),
+    ("take", "takes", "took", ["prends", "prends", "prend", "prenons", "prenez", "prennent"], "pris"),
 ]
 OBJECTS = [
     ("the bread", "le pain"),
@@ -180,85 +185,88 @@ OBJECTS = [
 ]
 
 
-def elide(pronoun, word):
-    """je aime -> j'aime, ne aime -> n'aime."""
-    return f"{pronoun[:-1]}'{word}" if pronoun[-1] == "e" and word[0] in "aeiouéêh" else f"{pronoun} {word}"
+def join(*words):
+    """Join the words that are not empty, with a capital and elision: je ne aime -> Je n'aime, que il -> qu'il."""
+    text = re.sub(r"\b(j|n|qu)e (?=[aeiouéê])", r"\1'", " ".join(filter(None, words)))
+    return text[0].upper() + text[1:]
 
 
-def agree(adjective, person):
-    """The adjective's form for a person: masculine, feminine for she, plural for we and they."""
-    _, masculine, feminine = adjective
-    form = feminine if person in (3, 6) else masculine
-    plural = person >= 4 and form.split()[-1] not in ("retard", "ici", "maison", "jardin", "France")
-    return form + "s" if plural and not form.endswith("s") else form
+def agree(forms, person, feminine):
+    """The form of an adjective that agrees with its subject."""
+    if len(forms) == 1:
+        return forms[0]
+    return forms[feminine] + ("s" if person >= 3 else "")
 
 
 def sentence(rng):
-    """One English sentence and a French one of the same meaning."""
-    person = rng.randrange(len(SUBJECTS))
-    english, french = SUBJECTS[person]
-    capital = english[0].upper() + english[1:]
-    if rng.random() < 0.55:
-        be, être = TO_BE[person]
-        adjective = rng.choice(ADJECTIVES)
-        form = agree(adjective, person)
-        if rng.random() < 0.25:
-            return f"{capital} {be} not {adjective[0]}.", f"{french} {elide('ne', être)} pas {form}.".capitalize()
-        return f"{capital} {be} {adjective[0]}.", f"{french} {être} {form}.".capitalize()
-    (base, third), conjugated = rng.choice(VERBS)
-    thing, chose = rng.choice(OBJECTS)
-    verb, verbe = (third if person in (2, 3) else base), conjugated[min(person, 5)]
-    if rng.random() < 0.2:
-        do = "Does" if person in (2, 3) else "Do"
-        return f"{do} {english} {base} {thing}?", f"Est-ce {elide('que', french)} {verbe} {chose} ?".replace(
-            "que je a", "que j'a"
+    """One English sentence and a French one of the same meaning.
+
+    "You" and "they" have two French sides each; "I am" and "I'm" share theirs.
+    """
+    english, french, person, feminine = rng.choice(PERSONS)
+    negated, asked, past = (rng.random() < 0.3 for _ in range(3))
+    ne, pas, no = ("ne", "pas", "not") if negated else ("", "", "")
+    if rng.random() < 0.5:
+        quality, *forms = rng.choice(ADJECTIVES)
+        return (
+            join(rng.choice(TO_BE[english]), no, quality) + ".",
+            join(french, ne, ÊTRE[person], pas, agree(forms, person, feminine)) + ".",
         )
-    if rng.random() < 0.2:
-        do = "doesn't" if person in (2, 3) else "don't"
-        return f"{capital} {do} {base} {thing}.", f"{french} {elide('ne', verbe)} pas {chose}.".capitalize()
-    subject = elide(french, verbe) if french == "je" else f"{french} {verbe}"
-    return f"{capital} {verb} {thing}.", f"{subject} {chose}.".capitalize()
+    base, third, preterite, present, participle = rng.choice(VERBS)
+    thing, chose = rng.choice(OBJECTS)
+    do = "did" if past else "does" if person == 2 else "do"
+    verb = preterite if past else third if person == 2 else base
+    verbe, participe = (AVOIR[person], participle) if past else (present[person], "")
+    if asked:
+        return join(do, english, base, thing) + "?", join("est-ce que", french, verbe, participe, chose) + " ?"
+    return (
+        join(english, f"{do}n't {base}" if negated else verb, thing) + ".",
+        join(french, ne, verbe, pas, participe, chose) + ".",
+    )
 
 
 def write_pairs(path, count, rng):
-    """English, a tab, French; sorted by length like the real file. "They" is ils or elles: a sentence can have two."""
+    """English, a tab, French; sorted by length like the real file."""
     pairs = set()
     while len(pairs) < count:
-        english, french = sentence(rng)
-        pairs.add((english, french.replace("france", "France")))
+        pairs.add(sentence(rng))
     ordered = sorted(pairs, key=lambda pair: (len(pair[0]), pair))
-    path.write_text("".join(f"{english}\t{french}\n" for english, french in ordered), encoding="utf-8")
+    path.write_text("".join(f"{english}\t{french}\n" for english, french in ordered), encoding="utf-8", newline="\n")
 
 
 # Page networks --------------------------------------------------------------------------------------------------------
 
 
 def page_network(nodes, words, rng):
-    """Edges by preferential attachment, words of each page, traffic; every eighth page is a twin of the last."""
-    edges, features, targets, pool = set(), {}, [], [0, 1, 2]
+    """Links by preferential attachment, words and monthly traffic of each page: popular pages have more of all.
+
+    Of every eight pages the last four are twins: the same links and traffic, other words, and no page links to them.
+    """
+    links, features, targets, pool = [], [], [], [0, 1, 2]
     for node in range(nodes):
-        if node % 8 == 7:
-            edges |= {(node, b) for a, b in edges if a == node - 1}
-            features[str(node)], target = features[str(node - 1)], targets[-1]
+        if node % 8 > 4:
+            links.append(links[-1])
+            targets.append(targets[-1])
         else:
-            neighbours = {rng.choice(pool) for _ in range(rng.randint(1, 8))} - {node}
-            edges |= {(node, other) for other in neighbours}
-            pool += [node, *neighbours]
             popular = rng.random()
-            features[str(node)] = sorted({int(words * rng.betavariate(1 + 2 * popular, 2)) for _ in range(12)})
-            target = int(10 ** (1.5 + 2 * popular + 0.2 * len(neighbours) * rng.random()))
-        targets.append(target)
-    return sorted(edges), features, targets
+            links.append(sorted({rng.choice(pool) for _ in range(rng.randint(1, 2 + int(10 * popular)))} - {node}))
+            targets.append(int(10 ** (1.5 + 2 * popular + rng.gauss(0, 0.3))))
+        if node % 8 < 4:
+            pool += [node] * (1 + int(4 * popular)) + links[-1]
+        telling = {min(19, int(20 * abs(popular + rng.gauss(0, 0.1)))) for _ in range(3)}  # of the first 20 words
+        features.append(sorted(telling | set(rng.sample(range(20, words), 8))))
+    return links, features, targets
 
 
 def write_networks(path, sizes, rng):
     """SNAP's layout: wikipedia/<name>/musae_<name>_{edges.csv, features.json, target.csv}, with fixed time stamps."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, nodes in sizes.items():
-            edges, features, targets = page_network(nodes, 200, rng)
+            links, features, targets = page_network(nodes, 200, rng)
+            order = rng.sample(range(nodes), nodes)  # the keys of the real file are in no order either
             texts = {
-                "edges.csv": "id1,id2\n" + "".join(f"{a},{b}\n" for a, b in edges),
-                "features.json": json.dumps(features),
+                "edges.csv": "id1,id2\n" + "".join(f"{a},{b}\n" for a in range(nodes) for b in links[a]),
+                "features.json": json.dumps({str(node): features[node] for node in order}),
                 "target.csv": "id,target\n" + "".join(f"{node},{target}\n" for node, target in enumerate(targets)),
             }
             for ending, text in texts.items():
