@@ -36,9 +36,11 @@ def tags(cell):
 def load_definitions(name):
     """Execute only the cells of a notebook that define something, and return what they define."""
     namespace = {"__name__": name}
+    handle = SimpleNamespace(update=lambda *_, **__: None)
     for number, cell in enumerate(read_notebook(name).cells):
         if tags(cell) & {"parameters", "definition"}:
             exec(compile(cell.source, f"{name}, cell {number}", "exec"), namespace)
+    namespace["display"] = lambda *_, **__: handle  # outside of IPython display() gives no handle to update
     return SimpleNamespace(**namespace)
 
 
