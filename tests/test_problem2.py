@@ -1,7 +1,5 @@
 """Problem 2: the encoder layer against the built-in, the translation models against the faults that broke others."""
 
-import itertools
-
 import pytest
 import torch
 from torch import nn
@@ -27,7 +25,8 @@ def pair(problem2, **options):
     return builtin, own
 
 
-@pytest.mark.parametrize("norm_first, activation", itertools.product([False, True], ["relu", "gelu"]))
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
