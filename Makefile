@@ -43,8 +43,8 @@ setup: .venv/installed
 
 # siunitx.sty stands for the whole list: it is in the last package of it.
 latex:
-	@if command -v latexmk >/dev/null && kpsewhich siunitx.sty cm-super-ts1.enc lmodern.sty >/dev/null; then exit 0; fi; \
-	packages="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended texlive-pictures texlive-science lmodern cm-super"; \
+	@if command -v latexmk >/dev/null && command -v pdftoppm >/dev/null && kpsewhich siunitx.sty cm-super-ts1.enc lmodern.sty >/dev/null; then exit 0; fi; \
+	packages="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended texlive-pictures texlive-science lmodern cm-super poppler-utils"; \
 	sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
 	if command -v apt-get >/dev/null && { [ -z "$$sudo" ] || $$sudo true 2>/dev/null; }; then \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive \
@@ -74,7 +74,8 @@ full: | setup latex
 
 pdf: | setup latex
 	$(call build_pdf,$(OUTPUT))
-	@[ "$(OUTPUT)" != writeup ] || $(BIN)/python writeup/readme_table.py
+	@[ "$(OUTPUT)" != writeup ] || { $(BIN)/python writeup/readme_table.py \
+	  && pdftoppm -r 110 -png -singlefile writeup/figures/p3_models.pdf writeup/figures/p3_models; }
 
 # $(1): the folder that holds figures/ and results/, and receives writeup.pdf.
 define build_pdf
