@@ -14,7 +14,6 @@ TEX := $(wildcard writeup/*.tex writeup/sections/*.tex writeup/*.bib writeup/ai_
 
 # Two trainings at once, or a busy core, would stall OpenMP's spinning barriers.
 export OMP_WAIT_POLICY := PASSIVE
-export MPLBACKEND := module://matplotlib_inline.backend_inline
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .PHONY: quick test full pdf submission lab data clean setup latex
