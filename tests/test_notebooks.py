@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import NOTEBOOKS, OUTPUT, ROOT, quick_run, read_notebook, tags
+from conftest import NOTEBOOKS, OUTPUT, ROOT, needs_full_run, quick_run, read_notebook, tags
 
 MACHINE_PATH = re.compile(r"/(?:home|root|Users|tmp|work|opt|mnt)/|[A-Z]:\\\\?Users")
 MENTION = re.compile(r"(?<![\w.])@(?!user\b)[A-Za-z_]\w*")
@@ -73,12 +73,14 @@ def test_definition_cells_run_nothing(notebook, request):
     assert callable(definitions.seed_everything)
 
 
+@needs_full_run
 def test_committed_outputs(notebook):
     path = ROOT / f"{notebook}.ipynb"
     check_outputs(read_notebook(notebook))
     assert path.stat().st_size < 2_000_000
 
 
+@needs_full_run
 def test_committed_results_are_those_of_the_committed_notebook(notebook):
     problem = notebook.partition("_")[0]
     check_results(ROOT / "writeup", problem, "full", read_notebook(notebook))
@@ -133,6 +135,7 @@ def required_metrics(problem):
     }
 
 
+@needs_full_run
 def test_exact_parts_are_exact():
     """What must hold whatever the data and the budget: the own layers equal the built-in ones."""
     metrics = {

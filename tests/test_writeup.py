@@ -5,12 +5,12 @@ import re
 
 import pypdf
 import pytest
-from conftest import ROOT
+from conftest import ROOT, needs_full_run
 
 QUESTIONS = ["1(a)", "1(b)", "1(c)", "1(d)", "2(a)", "2(b)", "2(c)", "2(d)", "2(e)", "3(a)", "3(b)", "3(c)"]
 
 
-@pytest.fixture(scope="module", params=["committed", "quick"])
+@pytest.fixture(scope="module", params=[pytest.param("committed", marks=needs_full_run), "quick"])
 def pdf(request):
     path = ROOT / "writeup/writeup.pdf" if request.param == "committed" else request.getfixturevalue("quick_pdf")
     return request.param, path, pypdf.PdfReader(path)
@@ -77,6 +77,7 @@ def test_latex_had_nothing_to_complain_about(quick_pdf):
     assert all(points <= 5 for points in overfull), overfull
 
 
+@needs_full_run
 def test_the_committed_pdf_is_that_of_the_committed_results():
     keywords = pypdf.PdfReader(ROOT / "writeup/writeup.pdf").metadata["/Keywords"]
     for n in (1, 2, 3):
