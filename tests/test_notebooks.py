@@ -6,36 +6,18 @@ import re
 from pathlib import Path
 
 import pytest
+import submission
 from conftest import NOTEBOOKS, OUTPUT, ROOT, needs_full_run, quick_run, read_notebook, tags
+from readme_table import read_results
 
-MACHINE_PATH = re.compile(r"/(?:home|root|Users|tmp|work|opt|mnt)/|[A-Z]:\\\\?Users")
-MENTION = re.compile(r"(?<![\w.])@(?!user\b)[A-Za-z_]\w*")
 PARTS = {"problem1_rnn": "abcd", "problem2_attention": "abcde", "problem3_gnn": "abc"}
 
 
-def outputs(notebook):
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-
-
-def output_text(notebook):
-    """All that a reader sees of a notebook's outputs, pictures left out."""
-    parts = []
-    for output in outputs(notebook):
-        parts.append(output.get("text", ""))
-        parts += [text for kind, text in output.get("data", {}).items() if kind.startswith("text/")]
-    return "\n".join(parts)
-
-
 def check_outputs(notebook):
-    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    assert counts == list(range(1, len(counts) + 1)), "the cells were not run once each, in order"
-    for output in outputs(notebook):
-        assert output.output_type != "error", output.get("evalue")
-        assert output.get("name") != "stderr", output.get("text")
-        assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {}), "widgets vanish in viewers"
-    text = output_text(notebook)
-    assert not MACHINE_PATH.search(text), MACHINE_PATH.search(text)
-    assert not MENTION.search(text), MENTION.search(text)
+    assert [*submission.check_execution(notebook), *submission.check_outputs(notebook)] == []
+    for _, cell in submission.code_cells(notebook):
+        for output in cell.outputs:
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {}), "widgets vanish in viewers"
 
 
 def test_first_code_cell_holds_the_parameters(notebook):
@@ -106,7 +88,9 @@ def check_results(folder, problem, profile, executed):
         assert isinstance(value, int | float | str), name
         assert value == value, f"{name} is not a number"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    assert f"{problem}.json sha256 {digest}" in output_text(executed), "the notebook's outputs are of another run"
+    assert f"{problem}.json sha256 {digest}" in submission.output_text(executed), (
+        "the notebook's outputs are of another run"
+    )
     macros = re.findall(r"\\defresult\{(\w+)\}\{(\w+)\}\{", path.with_suffix(".tex").read_text())
     assert set(results["metrics"]) <= {name for owner, name in macros if owner == problem}
 
@@ -138,10 +122,8 @@ def required_metrics(problem):
 @needs_full_run
 def test_exact_parts_are_exact():
     """What must hold whatever the data and the budget: the own layers equal the built-in ones."""
-    metrics = {
-        p: json.loads((ROOT / "writeup" / "results" / f"{p}.json").read_text())["metrics"]
-        for p in ("problem1", "problem2", "problem3")
-    }
+    results = read_results(ROOT / "writeup" / "results")
+    metrics = {problem: results[problem]["metrics"] for problem in results}
     assert metrics["problem1"]["lstm_cell_max_abs_diff_float64"] < 1e-12
     assert metrics["problem1"]["lstm_cell_max_abs_diff_float32"] < 1e-5
     assert metrics["problem2"]["encoder_layer_max_abs_diff_float64"] < 1e-12

