@@ -57,3 +57,32 @@ def test_lstm_cell_names_a_wrong_input_shape(problem1, shape):
 def test_lstm_cell_names_a_wrong_state_shape(problem1, shape):
     with pytest.raises(ValueError, match=str(HIDDEN)):
         problem1.LSTMCell(INPUT, HIDDEN)(torch.zeros(BATCH, INPUT), (torch.zeros(shape), torch.zeros(shape)))
+
+
+def test_a_killed_training_continues_and_ends_at_the_same_figures(problem1, tmp_path, monkeypatch, capsys):
+    words = ["good day", "bad day", "so good", "so bad", "good", "bad"] * 20
+    vocabulary = problem1.build_vocab_from_iterator([text.split() for text in words], specials=["<unk>"])
+    vocabulary.set_default_index(0)
+    tweets = problem1.Tweets([text.split() for text in words], ["good" in text for text in words], vocabulary)
+    vectors = torch.randn(len(vocabulary), 6, generator=torch.Generator().manual_seed(0)).numpy()
+
+    def train(name):
+        torch.manual_seed(0)
+        model = problem1.TweetClassifier(vectors.copy(), 0, hidden=4)
+        path, fingerprint = tmp_path / f"{name}.pt", {"seed": 1}
+        history = problem1.train_classifier(model, tweets, tweets, torch.device("cpu"), path, fingerprint, 3, 16)
+        return [(entry["loss"], entry["val_accuracy"]) for entry in history], model.state_dict()
+
+    def write_and_die(path, write):
+        problem1.write_through(path, write)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(problem1.train_classifier.__globals__, "write_through", write_and_die)
+        train("killed")
+    history, weights = train("killed")
+    assert "continuing after epoch 1 of 3" in capsys.readouterr().out
+    whole_history, whole_weights = train("whole")
+    assert history == whole_history
+    for name, value in whole_weights.items():
+        assert torch.equal(weights[name], value), name
