@@ -1,5 +1,7 @@
 """Problem 2: the encoder layer against the built-in, the translation models against the faults that broke others."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -61,3 +63,19 @@ def test_a_masked_key_changes_nothing(problem2):
     moved = torch.where(PADDING[..., None], x + 100, x)
     before, after = own(x, src_key_padding_mask=PADDING), own(moved, src_key_padding_mask=PADDING)
     assert torch.equal(before[~PADDING], after[~PADDING])
+
+
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+def test_sampled_loss_is_the_full_one_when_all_words_are_drawn_and_close_to_it_otherwise(problem2, name):
+    torch.manual_seed(0)
+    sizes = SimpleNamespace(source_vocabulary=range(50), target_vocabulary=range(90))
+    model = problem2.build_model(name, sizes, 16, 1, (None, None)).double().eval()
+    source, words = torch.randint(4, 50, (5, 7)), torch.randint(4, 90, (5, 6))
+    words[2, 4:] = problem2.PAD
+    target = torch.cat([torch.full((5, 1), problem2.SOS), words[:, :-1]], dim=1)
+    logits = model(source, target).flatten(0, 1)
+    full = nn.functional.cross_entropy(logits, words.flatten(), ignore_index=problem2.PAD, label_smoothing=0.1)
+    torch.testing.assert_close(model.sampled_loss(source, target, words, 0.1, sampled=1000), full, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        drawn = torch.stack([model.sampled_loss(source, target, words, 0.1, sampled=20) for _ in range(400)])
+    assert abs(drawn.mean() - full) < 0.01 * full

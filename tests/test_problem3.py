@@ -1,9 +1,15 @@
-"""Problem 3: the plain graph convolution against what it must be by its definition."""
+"""Problem 3: the convolution, the groups of copies, the splits and the messages against their definitions."""
 
+import json
+
+import numpy as np
 import pytest
+import scipy.sparse
 import torch
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 from torch_geometric.nn import SAGEConv
 
@@ -49,3 +55,107 @@ def test_any_graph(problem3, edges):
     x = torch.arange(12.0).reshape(6, 2)
     edge_index = torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
     torch.testing.assert_close(problem3.PlainGraphConvolution(2)(x, edge_index), dense(x, edge_index))
+
+
+EDGES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=30)
+ODD_GRAPHS = {
+    "no edges": [],
+    "loops only": [(0, 0), (1, 1), (7, 7)],
+    "an isolated node": [(0, 1), (1, 2), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2)],
+    "as many nodes as edges": [(i, (i + 1) % 8) for i in range(8)],
+    "double edges": [(0, 1)] * 4 + [(2, 1)] * 4,
+}
+
+
+def adjacency(edges):
+    rows, columns = np.array(edges, dtype=int).reshape(-1, 2).T
+    return scipy.sparse.csr_matrix((np.ones(len(edges), np.float32), (rows, columns)), (8, 8))
+
+
+def small_pages(problem3, edges):
+    """Eight pages with random words and targets, ready for every model."""
+    generator = torch.Generator().manual_seed(0)
+    graph = Data(
+        x=(torch.rand(8, 6, generator=generator) < 0.4).float(),
+        edge_index=torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T,
+        y=torch.rand(8, generator=generator),
+    )
+    data = problem3.Pages(graph)
+    data.clones, data.spectral = problem3.equal_rows(data.A), problem3.spectral_features(data, width=3)
+    data.tensors = problem3.Tensors(data, torch.device("cpu"))
+    return data
+
+
+@settings(max_examples=50, deadline=None)
+@given(EDGES)
+def test_equal_rows_are_those_of_the_dense_matrix(problem3, edges):
+    A = adjacency(edges)
+    dense_rows, groups = A.toarray() > 0, problem3.equal_rows(A)
+    for u in range(8):
+        for v in range(8):
+            same = u == v or (dense_rows[u].any() and (dense_rows[u] == dense_rows[v]).all())
+            assert (groups[u] == groups[v]) == same
+
+
+def test_connected_groups_join_what_any_grouping_joins(problem3):
+    groups = problem3.connected_groups(np.array([0, 0, 1, 2, 3]), np.array([0, 1, 1, 2, 3]))
+    assert groups.tolist() == [groups[0]] * 3 + [groups[3], groups[4]] and len(set(groups)) == 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=60, max_size=200), st.integers(0, 5))
+def test_splits_cover_all_nodes_once_and_keep_groups_together(problem3, groups, seed):
+    groups = np.unique(groups, return_inverse=True)[1]
+    if groups.max() < 9:
+        return
+    parts = problem3.split_nodes(len(groups), seed, groups)
+    assert sorted(np.concatenate(parts)) == list(range(len(groups)))
+    assert sum(len(set(groups[part])) for part in parts) == len(set(groups))
+
+
+@settings(max_examples=50, deadline=None)
+@given(EDGES, st.lists(st.booleans(), min_size=8, max_size=8))
+def test_mean_of_visible_is_its_definition(problem3, edges, visible):
+    y, visible = torch.arange(8.0), torch.tensor(visible).float()
+    edge_index = torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
+    mean, share = problem3.mean_of_visible(edge_index, y, visible)
+    for v in range(8):
+        heard = [u for u, target in edges if target == v]
+        seen = [float(y[u]) for u in heard if visible[u]]
+        assert mean[v].item() == pytest.approx(sum(seen) / max(1, len(seen)))
+        assert share[v].item() == pytest.approx(len(seen) / max(1, len(heard)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(EDGES)
+def test_a_hidden_target_moves_no_prediction(problem3, edges):
+    data = small_pages(problem3, edges)
+    model, visible = problem3.TrafficNetwork(data.tensors, width=8).eval(), torch.tensor([1.0, 0, 1, 0, 1, 1, 0, 1])
+    outputs = []
+    for value in (0.0, 1e3):
+        data.tensors.y = torch.where(visible == 1, 1.0, value)
+        with torch.no_grad():
+            outputs.append(model(data.tensors, torch.arange(8), visible))
+    torch.testing.assert_close(*outputs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("edges", ODD_GRAPHS.values(), ids=ODD_GRAPHS)
+@pytest.mark.parametrize("model", ["ridge", "copy", "mlp", "gcn", "ours"])
+def test_odd_graphs_are_learned_from(problem3, edges, model):
+    data, budget = small_pages(problem3, edges), {"steps": 3, "gcn_steps": 3, "mlp_steps": 3}
+    predicted = problem3.MODELS[model](data, np.arange(5), np.array([5]), 0, None, budget, lambda text: None)
+    assert predicted.shape == (8,) and np.isfinite(predicted).all()
+
+
+def test_a_copy_is_the_mean_of_the_training_clones(problem3):
+    data = small_pages(problem3, [(0, 7), (1, 7), (2, 7), (3, 6)])
+    predicted = problem3.fit_copy(data, np.array([0, 1, 3, 5]), np.array([4]), 0, None, None, None)
+    assert predicted[2] == pytest.approx(data.y[:2].mean())
+
+
+@pytest.mark.parametrize("graph, goal", [("chameleon", 0.60), ("squirrel", 0.70), ("crocodile", 0.50)])
+def test_the_committed_run_beats_boosted_trees(graph, goal):
+    metrics = json.loads((ROOT / "writeup/results/problem3.json").read_text())["metrics"]
+    assert metrics[f"{graph}_seeds"] >= 5
+    assert metrics[f"{graph}_ours_mae"] < min(goal, metrics[f"{graph}_trees_mae"])
+    assert metrics[f"{graph}_ours_mae_twin_safe"] < metrics[f"{graph}_trees_mae_twin_safe"]
