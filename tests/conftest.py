@@ -16,11 +16,6 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ["problem1_rnn", "problem2_attention", "problem3_gnn"]
 OUTPUT = "build/test"
 
-# What is checked of the committed run waits for the full run of problem 2.
-needs_full_run = pytest.mark.xfail(
-    not (ROOT / "writeup/results/problem2.json").exists(), reason="problem 2's full run is not done yet"
-)
-
 # Run by IPython before the first cell: what warns, fails. Deprecations inside of libraries are the libraries' business.
 WARNINGS_AS_ERRORS = """
 import warnings

@@ -3,10 +3,9 @@
 import re
 
 import readme_table
-from conftest import ROOT, needs_full_run
+from conftest import ROOT
 
 
-@needs_full_run
 def test_results_table_is_that_of_the_results():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme_table.ROW.findall(text)) >= 10

@@ -6,10 +6,10 @@ import re
 import pypdf
 import pytest
 import submission
-from conftest import ROOT, needs_full_run
+from conftest import ROOT
 
 
-@pytest.fixture(scope="module", params=[pytest.param("committed", marks=needs_full_run), "quick"])
+@pytest.fixture(scope="module", params=["committed", "quick"])
 def pdf(request):
     path = ROOT / "writeup/writeup.pdf" if request.param == "committed" else request.getfixturevalue("quick_pdf")
     return request.param, path, pypdf.PdfReader(path)
@@ -55,7 +55,6 @@ def test_latex_had_nothing_to_complain_about(quick_pdf):
     assert all(points <= 5 for points in overfull), overfull
 
 
-@needs_full_run
 def test_the_committed_pdf_is_that_of_the_committed_results():
     keywords = pypdf.PdfReader(ROOT / "writeup/writeup.pdf").metadata["/Keywords"]
     for n in (1, 2, 3):
