@@ -1,7 +1,5 @@
 """Problem 3: the convolution, the groups of copies, the splits and the messages against their definitions."""
 
-import json
-
 import numpy as np
 import pytest
 import scipy.sparse
@@ -9,9 +7,15 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readme_table import read_results
 from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 from torch_geometric.nn import SAGEConv
+
+
+def edge_tensor(edges):
+    """Pairs (source, target) as PyG's edge_index (2, edges)."""
+    return torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
 
 
 def dense(x, edge_index):
@@ -43,7 +47,7 @@ def test_karate_club_equals_dense_and_pyg(problem3):
 )
 def test_odd_graphs(problem3, edges):
     x = torch.randn(4, 3)
-    edge_index = torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
+    edge_index = edge_tensor(edges)
     out = problem3.PlainGraphConvolution(3)(x, edge_index)
     assert out.isfinite().all()
     torch.testing.assert_close(out, dense(x, edge_index))
@@ -53,7 +57,7 @@ def test_odd_graphs(problem3, edges):
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30))
 def test_any_graph(problem3, edges):
     x = torch.arange(12.0).reshape(6, 2)
-    edge_index = torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
+    edge_index = edge_tensor(edges)
     torch.testing.assert_close(problem3.PlainGraphConvolution(2)(x, edge_index), dense(x, edge_index))
 
 
@@ -77,7 +81,7 @@ def small_pages(problem3, edges):
     generator = torch.Generator().manual_seed(0)
     graph = Data(
         x=(torch.rand(8, 6, generator=generator) < 0.4).float(),
-        edge_index=torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T,
+        edge_index=edge_tensor(edges),
         y=torch.rand(8, generator=generator),
     )
     data = problem3.Pages(graph)
@@ -117,7 +121,7 @@ def test_splits_cover_all_nodes_once_and_keep_groups_together(problem3, groups, 
 @given(EDGES, st.lists(st.booleans(), min_size=8, max_size=8))
 def test_mean_of_visible_is_its_definition(problem3, edges, visible):
     y, visible = torch.arange(8.0), torch.tensor(visible).float()
-    edge_index = torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T
+    edge_index = edge_tensor(edges)
     mean, share = problem3.mean_of_visible(edge_index, y, visible)
     for v in range(8):
         heard = [u for u, target in edges if target == v]
@@ -155,7 +159,7 @@ def test_a_copy_is_the_mean_of_the_training_clones(problem3):
 
 @pytest.mark.parametrize("graph, goal", [("chameleon", 0.60), ("squirrel", 0.70), ("crocodile", 0.50)])
 def test_the_committed_run_beats_boosted_trees(graph, goal):
-    metrics = json.loads((ROOT / "writeup/results/problem3.json").read_text())["metrics"]
+    metrics = read_results(ROOT / "writeup/results")["problem3"]["metrics"]
     assert metrics[f"{graph}_seeds"] >= 5
     assert metrics[f"{graph}_ours_mae"] < min(goal, metrics[f"{graph}_trees_mae"])
     assert metrics[f"{graph}_ours_mae_twin_safe"] < metrics[f"{graph}_trees_mae_twin_safe"]
