@@ -84,10 +84,7 @@ def small_pages(problem3, edges):
         edge_index=edge_tensor(edges),
         y=torch.rand(8, generator=generator),
     )
-    data = problem3.Pages(graph)
-    data.clones, data.spectral = problem3.equal_rows(data.A), problem3.spectral_features(data, width=3)
-    data.tensors = problem3.Tensors(data, torch.device("cpu"))
-    return data
+    return problem3.Pages(graph, torch.device("cpu"))
 
 
 @settings(max_examples=50, deadline=None)
@@ -147,13 +144,13 @@ def test_a_hidden_target_moves_no_prediction(problem3, edges):
 @pytest.mark.parametrize("model", ["ridge", "copy", "mlp", "gcn", "ours"])
 def test_odd_graphs_are_learned_from(problem3, edges, model):
     data, budget = small_pages(problem3, edges), {"steps": 3, "gcn_steps": 3, "mlp_steps": 3}
-    predicted = problem3.MODELS[model](data, np.arange(5), np.array([5]), 0, None, budget, lambda text: None)
+    predicted, _ = problem3.MODELS[model](data, np.arange(5), np.array([5]), 0, None, budget, lambda text: None)
     assert predicted.shape == (8,) and np.isfinite(predicted).all()
 
 
 def test_a_copy_is_the_mean_of_the_training_clones(problem3):
     data = small_pages(problem3, [(0, 7), (1, 7), (2, 7), (3, 6)])
-    predicted = problem3.fit_copy(data, np.array([0, 1, 3, 5]), np.array([4]), 0, None, None, None)
+    predicted, _ = problem3.fit_copy(data, np.array([0, 1, 3, 5]), np.array([4]), 0, None, None, None)
     assert predicted[2] == pytest.approx(data.y[:2].mean())
 
 
@@ -163,3 +160,18 @@ def test_the_committed_run_beats_boosted_trees(graph, goal):
     assert metrics[f"{graph}_seeds"] >= 5
     assert metrics[f"{graph}_ours_mae"] < min(goal, metrics[f"{graph}_trees_mae"])
     assert metrics[f"{graph}_ours_mae_twin_safe"] < metrics[f"{graph}_trees_mae_twin_safe"]
+
+
+def test_the_two_steps_of_the_attention_are_the_joint_softmax(problem3):
+    """y_hat = sum_c a_vc mean_c + a_v0 f_v with (a_v., a_v0) = softmax(s_v., s_v0)."""
+    data = small_pages(problem3, [(0, 7), (1, 7), (2, 6), (3, 6), (4, 5)])
+    torch.manual_seed(0)
+    model, visible = problem3.TrafficNetwork(data.tensors, width=8).eval(), torch.tensor([1.0, 0, 1, 0, 1, 1, 0, 1])
+    data.tensors.y, own = visible * torch.arange(8.0), {}
+    model.similar.register_forward_hook(lambda _, inputs, output: own.update(attended=output[0], strength=output[2]))
+    model.own_score.register_forward_hook(lambda _, inputs, output: own.update(score=output.squeeze(1)))
+    model.f.register_forward_hook(lambda _, inputs, output: own.update(f=output.squeeze(1)))
+    with torch.no_grad():
+        predicted = model(data.tensors, torch.arange(8), visible)
+    weights = torch.stack([own["strength"], own["score"]], dim=1).softmax(dim=1)
+    torch.testing.assert_close(predicted, weights[:, 0] * own["attended"] + weights[:, 1] * own["f"])
