@@ -88,6 +88,23 @@ def problem3():
     return load_definitions("problem3_gnn")
 
 
+@pytest.fixture
+def small_disk():
+    """Mounts a small file system at a path: small_disk(path, options of tmpfs). Skips where mounting is not allowed."""
+    mounted = []
+
+    def mount(path, options):
+        path.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("mounting is not allowed here")
+        mounted.append(path)
+
+    yield mount
+    for path in dict.fromkeys(mounted):
+        subprocess.run(["umount", str(path)], check=True)
+
+
 @pytest.fixture(scope="session")
 def quick_pdf():
     """The PDF of the quick runs."""

@@ -1,12 +1,14 @@
 """Where data comes from: data/, then the original host, then the stand-in; and what is said when something is wrong."""
 
+import concurrent.futures
 import hashlib
 import http.server
 import threading
+import time
 
 import pytest
 
-GOOD = b"the right bytes\n" * 100
+GOOD = b"the right bytes\n" * 500
 SHA256 = hashlib.sha256(GOOD).hexdigest()
 
 
@@ -21,18 +23,24 @@ def find_data(problem3, tmp_path, monkeypatch):
 
 @pytest.fixture
 def host():
-    """A local web server: /good has the file, /wrong other bytes, /moved a redirect, the rest a 404 page."""
+    """A local web server: /good and /slow have the file, /cut a part, /wrong other bytes, /moved leads to /good."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            pages = {"/good": (200, GOOD), "/wrong": (200, GOOD[::-1]), "/cut": (200, GOOD), "/moved": (302, b"")}
+            pages = {"/wrong": (200, GOOD[::-1]), "/moved": (302, b"")}
+            pages |= {page: (200, GOOD) for page in ("/good", "/cut", "/slow")}
             status, body = pages.get(self.path, (404, b"<html>no such page</html>"))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             if status == 302:
                 self.send_header("Location", "/good")
             self.end_headers()
-            self.wfile.write(body[:50] if self.path == "/cut" else body)
+            for start in range(0, len(body), 200) if self.path == "/slow" else ():
+                self.wfile.write(body[start : start + 200])
+                self.wfile.flush()
+                time.sleep(0.1)
+            if self.path != "/slow":
+                self.wfile.write(body[:50] if self.path == "/cut" else body)
 
         def log_message(self, *_):
             pass
@@ -55,7 +63,7 @@ def test_a_file_in_place_is_used(find_data, tmp_path):
     assert record == {"source": "data/numbers/all.txt", "sha256": SHA256}
 
 
-@pytest.mark.parametrize("page", ["good", "moved"])
+@pytest.mark.parametrize("page", ["good", "moved", "slow"])
 def test_a_missing_file_is_downloaded(find_data, host, page):
     path, record = find_data(f"{host}/{page}")
     assert path.read_bytes() == GOOD
@@ -73,10 +81,37 @@ def test_a_bad_download_is_named_and_leaves_nothing(find_data, host, page, tmp_p
     assert left_over(tmp_path) == []
 
 
-def test_a_dead_host_is_noticed_within_seconds(find_data, tmp_path, capsys):
-    path, _ = find_data("http://127.0.0.1:9/all.txt")
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/all.txt", "http://nowhere.invalid/all.txt"])
+def test_a_dead_host_is_noticed_within_seconds(find_data, address, capsys):
+    begin = time.monotonic()
+    path, _ = find_data(address)
+    assert time.monotonic() - begin < 20
     assert path.name == "few.txt"
     assert "ConnectionError" in capsys.readouterr().out
+
+
+def test_an_interrupted_download_leaves_nothing_and_the_next_one_succeeds(find_data, host, problem3, tmp_path):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(problem3.DownloadProgress, "update", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        find_data(f"{host}/slow")
+    assert left_over(tmp_path) == []
+    assert find_data(f"{host}/slow")[0].read_bytes() == GOOD
+
+
+def test_two_downloads_at_once_both_end_with_the_right_file(find_data, host, tmp_path):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(find_data, [f"{host}/slow"] * 2))
+    assert [path.read_bytes() for path, _ in found] == [GOOD, GOOD]
+    assert [path.name for path in left_over(tmp_path)] == ["all.txt"]
+
+
+@pytest.mark.parametrize("options", ["size=4k", "ro"], ids=["full disk", "read-only folder"])
+def test_a_disk_that_takes_no_file_is_named_and_left_alone(find_data, host, small_disk, tmp_path, options, capsys):
+    small_disk(tmp_path / "data/numbers", options)
+    path, _ = find_data(f"{host}/good")
+    assert path.name == "few.txt"
+    assert "not downloaded" in capsys.readouterr().out
+    assert left_over(tmp_path) == []
 
 
 def test_a_wrong_file_in_place_is_neither_used_nor_deleted(find_data, host, tmp_path):
@@ -92,17 +127,3 @@ def test_without_any_source_the_error_says_what_to_do(problem3, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"put one of data/numbers/all\.txt in place"):
         problem3.find_data("Numbers", [("numbers/all.txt", SHA256, None)], "data/sample/few.txt")
-
-
-def test_an_interrupted_write_leaves_the_old_file(problem3, tmp_path):
-    path = tmp_path / "results.json"
-    path.write_text("old")
-
-    def half(partial):
-        partial.write_text("ha")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        problem3.write_through(path, half)
-    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
-    assert path.read_text() == "old"
