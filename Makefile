@@ -79,6 +79,7 @@ pdf: | setup latex
 # $(1): the folder that holds figures/ and results/, and receives writeup.pdf.
 define build_pdf
 	@mkdir -p build/latex/$(1)
+	$(BIN)/python writeup/listings.py
 	cd writeup && latexmk -pdf -silent -interaction=nonstopmode -halt-on-error -outdir=../build/latex/$(1) \
 	  -usepretex='\def\outputdir{../$(1)}' writeup.tex >../build/latex/$(1)/latexmk.out 2>&1 \
 	  || { tail -n 30 ../build/latex/$(1)/writeup.log; exit 1; }

@@ -55,6 +55,12 @@ def test_definition_cells_run_nothing(notebook, request):
     assert callable(definitions.seed_everything)
 
 
+def test_nothing_foreign_is_unpickled_or_unpacked(notebook):
+    code = "\n".join(cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code")
+    assert re.findall(r"torch\.load\((?!.*weights_only=True).*", code) == []
+    assert re.findall(r"\bpickle\b|allow_pickle|extractall|(?<!\.)\beval\(|read_pickle|joblib\.load", code) == []
+
+
 def test_committed_outputs(notebook):
     path = ROOT / f"{notebook}.ipynb"
     check_outputs(read_notebook(notebook))

@@ -1,7 +1,12 @@
 """Problem 1: the LSTM cell against the built-in, the cleaning against rows that broke others."""
 
+import numpy as np
 import pytest
 import torch
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from readme_table import read_results
 from torch import nn
 
 STEPS, BATCH, INPUT, HIDDEN = 50, 4, 7, 5
@@ -59,6 +64,144 @@ def test_lstm_cell_names_a_wrong_state_shape(problem1, shape):
         problem1.LSTMCell(INPUT, HIDDEN)(torch.zeros(BATCH, INPUT), (torch.zeros(shape), torch.zeros(shape)))
 
 
+@pytest.mark.parametrize(
+    "text, tokens",
+    [
+        ("it’s gr8 &lt;3 &lt;3", "it's gr8 <3 <3"),
+        ("she said &amp;quot;yes&amp;quot;", 'she said " yes "'),
+        ("sooooo haaaappy!!!!! =-) xD", "sooo haaappy !!! :) :d"),
+        ("great:-) see http://t.co/x :-/", "great :) see http://url :/"),
+        ("@someone hi  there", "@user hi <gap> there"),
+        ("at 10:30 I lost 1,000", "at 00 : 00 i lost 0 , 000"),
+        ("Ã¼ber #winning", "über # winning"),
+        ("w00t?? ugh...", "w00t ?? ugh ..."),
+        ("", "<empty>"),
+        ("  ", "<empty>"),
+        ("\u2764\u2764", "\u2764 \u2764"),
+    ],
+)
+def test_cleaning_of_texts_that_broke_others(problem1, text, tokens):
+    assert problem1.tokenize(text) == tokens
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_becomes_a_few_lower_case_tokens(problem1, text):
+    tokens = problem1.tokenize(text).split()
+    assert 1 <= len(tokens) <= problem1.MAX_TOKENS
+    assert not any(character.isascii() and character.isupper() for token in tokens for character in token)
+
+
+def test_a_text_of_ten_thousand_characters_is_cut(problem1):
+    assert len(problem1.tokenize("word " * 2000).split()) == problem1.MAX_TOKENS
+
+
+GOOD_ROW = '"4","1","","NO_QUERY","","a good day"'
+LAYOUTS = {
+    "header": f"target,ids,date,flag,user,text\n{GOOD_ROW}",
+    "label names": GOOD_ROW.replace('"4"', '"positive"'),
+    "labels 0 and 1": GOOD_ROW.replace('"4"', '"1"'),
+    "byte order mark": f"\ufeff{GOOD_ROW}",
+    "two columns": '"4","a good day"',
+    "an index before": f'"0",{GOOD_ROW}',
+    "tabs": GOOD_ROW.replace(",", "\t"),
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("content", LAYOUTS.values(), ids=LAYOUTS)
+def test_tweets_in_another_layout_are_refused(problem1, tmp_path, content):
+    path = tmp_path / "tweets.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"tweets\.csv is not in the expected layout|No columns"):
+        problem1.read_tweets(path, "")
+
+
+def test_tweets_in_the_expected_layout_are_read(problem1, tmp_path):
+    path = tmp_path / "tweets.csv"
+    path.write_bytes(f"{GOOD_ROW}\n".encode() + '"0","2","","NO_QUERY","","I caf\xe9 forgot"\n'.encode("latin-1"))
+    tweets = problem1.read_tweets(path, "")
+    assert tweets.label.tolist() == [1.0, 0.0] and tweets.text.tolist() == ["a good day", "I café forgot"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=60), st.integers(1, 8), st.booleans())
+def test_batches_hold_each_tweet_once_and_one_length(problem1, lengths, size, shuffled):
+    vocabulary = problem1.build_vocab_from_iterator([["a"]], specials=["<unk>"])
+    tweets = problem1.Tweets([["a"] * n for n in lengths], np.zeros(len(lengths)), vocabulary)
+    batches = tweets.batches(size, np.random.default_rng(0) if shuffled else None)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) <= size and len(set(tweets.lengths[batch])) == 1
+
+
+def small_reader(problem1):
+    return problem1.Reader(str.split, ["good day", "bad day", "so good", "so bad", "good", "bad"] * 20, 1)
+
+
+def test_a_batch_of_one_equals_the_batch(problem1):
+    reader = small_reader(problem1)
+    torch.manual_seed(0)
+    model = problem1.TweetClassifier(torch.randn(len(reader.vocabulary), 6), 0, hidden=4)
+    documents = ["good day", "so bad", "nothing known here", "good"]
+    together = problem1.predict_logits(model, reader.read(documents), torch.device("cpu"))
+    alone = [problem1.predict_logits(model, reader.read([text]), torch.device("cpu"))[0] for text in documents]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert model.training, "the training flag is restored"
+
+
+def test_the_vectors_that_a_model_starts_from_stay_as_they_are(problem1):
+    vectors = torch.zeros(3, 4)
+    model = problem1.TweetClassifier(vectors, 0, hidden=2)
+    model.embedding.weight.data += 1
+    assert not vectors.any()
+
+
+def test_pieces_leave_no_word_unknown(problem1, capfd):
+    documents = [f"i am sooo happy {word} <gap> @user !!!" for word in ("today", "morning", "evening", "lovin")] * 50
+    pieces = problem1.Pieces(documents, 25)
+    reader = problem1.Reader(pieces, documents, 1)
+    assert capfd.readouterr().err == ""
+    assert "".join(pieces("happy lovin")).replace("\u2581", "") == "happylovin"
+    assert pieces("\u200b") == pieces("<empty>"), "a text of which nothing is left is an empty one"
+    assert (reader.read(["sooo lovin today"]).flat != reader.vocabulary["<unk>"]).all()
+
+
+def test_the_learning_rate_rises_once_and_falls_to_zero(problem1):
+    rates = [problem1.one_cycle(step, 100) for step in range(101)]
+    top = int(np.argmax(rates))
+    assert 15 <= top <= 25 and max(rates) == pytest.approx(1, abs=0.02) and rates[-1] == pytest.approx(0, abs=1e-9)
+    assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
+
+
+@pytest.mark.parametrize("scores, stuck", [([0.5], False), ([0.5, 0.4, 0.4], True), ([0.5, 0.4, 0.6], False)])
+def test_training_stops_when_two_epochs_bring_nothing(problem1, scores, stuck):
+    assert problem1.is_stuck([{"val_accuracy": score} for score in scores]) == stuck
+
+
+def test_the_ensemble_weighs_its_members_by_what_they_know(problem1):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 4000).astype(np.float32)
+    knows, guesses = 2 * (2 * labels - 1) + rng.normal(size=4000), rng.normal(size=4000)
+    columns = {"knows": lambda rows: knows[rows], "guesses": lambda rows: guesses[rows]}
+    ensemble = problem1.Ensemble(columns)
+    logits = ensemble.member_logits(np.arange(4000))
+    ensemble.fit(logits, labels)
+    assert ensemble.weights[0] > 10 * abs(ensemble.weights[1])
+    expected = 1 / (1 + np.exp(-(logits @ ensemble.weights + ensemble.bias)))
+    np.testing.assert_allclose(ensemble.predict_proba(np.arange(4000)), expected)
+
+
+def test_what_a_word_matters_is_the_change_without_it(problem1):
+    def member(documents):
+        return np.array([2.0 * text.split().count("good") for text in documents])
+
+    probability, changes = problem1.explain(problem1.Ensemble({"counts": member}), "good day")
+    assert probability == pytest.approx(1 / (1 + np.exp(-2)))
+    assert dict(changes) == {"good": pytest.approx(probability - 0.5), "day": 0}
+    assert problem1.explain(problem1.Ensemble({"counts": member}), "good")[1][0][0] == "good"
+
+
 def test_a_killed_training_continues_and_ends_at_the_same_figures(problem1, tmp_path, monkeypatch, capsys):
     words = ["good day", "bad day", "so good", "so bad", "good", "bad"] * 20
     vocabulary = problem1.build_vocab_from_iterator([text.split() for text in words], specials=["<unk>"])
@@ -86,3 +229,10 @@ def test_a_killed_training_continues_and_ends_at_the_same_figures(problem1, tmp_
     assert history == whole_history
     for name, value in whole_weights.items():
         assert torch.equal(weights[name], value), name
+
+
+def test_the_committed_run_passes_85_percent_and_its_baseline_is_no_straw_man():
+    metrics = read_results(ROOT / "writeup/results")["problem1"]["metrics"]
+    assert (metrics["rows_train"], metrics["rows_val"], metrics["rows_test"]) == (960_000, 320_000, 320_000)
+    assert metrics["test_accuracy"] >= 0.855 and metrics["test_accuracy_ci_low"] > 0.85
+    assert metrics["linear_test_accuracy"] >= 0.825

@@ -3,6 +3,7 @@
 import hashlib
 import re
 
+import listings
 import pypdf
 import pytest
 import submission
@@ -60,3 +61,29 @@ def test_the_committed_pdf_is_that_of_the_committed_results():
     for n in (1, 2, 3):
         digest = hashlib.md5((ROOT / f"writeup/results/problem{n}.tex").read_bytes()).hexdigest()
         assert f"problem{n}={digest.upper()}" in keywords
+
+
+def test_the_listings_are_those_of_the_notebooks():
+    shown = {(notebook, name) for notebook, names in listings.LISTINGS.items() for name in names}
+    assert {path.stem for path in listings.FOLDER.iterdir()} == {name for _, name in shown}
+    for notebook, name in shown:
+        assert (listings.FOLDER / f"{name}.txt").read_text(encoding="utf-8") == listings.listing(notebook, name)
+        assert f"\\listing{{{name}}}" in (ROOT / f"writeup/sections/{notebook.partition('_')[0]}.tex").read_text()
+
+
+def test_a_listing_is_the_code_without_its_docstrings():
+    source = 'class A:\n    """What."""\n\n    def f(self, x):\n        """How."""\n        return "x"  # kept\n'
+    assert listings.find_definition(source, "A.f") == 'def f(self, x):\n    return "x"  # kept\n'
+    assert listings.find_definition(source, "A.g") is None
+    with pytest.raises(LookupError, match="Nowhere"):
+        listings.listing("problem3_gnn", "Nowhere")
+
+
+@pytest.mark.parametrize("section", ["problem1", "problem2", "problem3"])
+def test_every_figure_is_spoken_of(section):
+    text = (ROOT / f"writeup/sections/{section}.tex").read_text()
+    figures = re.findall(r"\\begin\{figure\}.*?\\end\{figure\}", text, re.S)
+    labels = [re.findall(r"\\label\{(fig:\w+)\}", figure) for figure in figures]
+    assert figures and all(len(label) == 1 for label in labels)
+    for (label,) in labels:
+        assert re.search(rf"\\[cC]ref\{{{label}\}}", text), label
