@@ -33,11 +33,11 @@ def free_port():
 
 
 def wait_for(url, seconds=60):
-    """Open `url` as soon as it answers; returns the body."""
+    """Wait until `url` answers."""
     for _ in range(2 * seconds):
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.read()
+            with urllib.request.urlopen(url, timeout=5):
+                return
         except OSError:
             time.sleep(0.5)
     raise TimeoutError(f"{url} did not answer within {seconds} s")

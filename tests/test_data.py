@@ -35,12 +35,11 @@ def host():
             if status == 302:
                 self.send_header("Location", "/good")
             self.end_headers()
-            for start in range(0, len(body), 200) if self.path == "/slow" else ():
-                self.wfile.write(body[start : start + 200])
+            sent = body[:50] if self.path == "/cut" else body
+            for start in range(0, len(sent), 200):
+                self.wfile.write(sent[start : start + 200])
                 self.wfile.flush()
-                time.sleep(0.1)
-            if self.path != "/slow":
-                self.wfile.write(body[:50] if self.path == "/cut" else body)
+                time.sleep(0.1 if self.path == "/slow" else 0)
 
         def log_message(self, *_):
             pass
