@@ -1,7 +1,8 @@
 """Kill trainings with SIGKILL at random moments and run them again: python tests/killed_training.py FOLDER TIMES
 
-Prints JSON: how the training ends when it is left alone, and for each kill the moment (share of its time), the epochs
-that were kept, and how it ended. Every training runs in a process of its own, forked before any gradient is computed.
+Prints JSON: how the training ends when it is left alone; for each kill the moment (share of its time), the epochs that
+were kept, and how it ended; how two end that run at once with one checkpoint file. Every training runs in a process of
+its own, forked before any gradient is computed.
 """
 
 import hashlib
@@ -75,7 +76,11 @@ def main(folder, times):
         os.waitpid(start(problem1, where), 0)
         epochs = len(kept["history"]) if kept else 0
         kills.append({"moment": moment, "epochs": epochs, "end": end_of(where)})
-    print(json.dumps({"epochs": EPOCHS, "whole": end_of(whole), "kills": kills}))
+    shared = folder / "shared"
+    shared.mkdir()
+    for pid in [start(problem1, shared) for _ in range(2)]:
+        os.waitpid(pid, 0)
+    print(json.dumps({"epochs": EPOCHS, "whole": end_of(whole), "kills": kills, "two at once": end_of(shared)}))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ import json
 import re
 from pathlib import Path
 
+import pypdf
 import pytest
 import submission
 from conftest import NOTEBOOKS, OUTPUT, ROOT, quick_run, read_notebook, tags
+from matplotlib import get_data_path
+from matplotlib.font_manager import get_font
 from readme_table import read_results
 
 PARTS = {"problem1_rnn": "abcd", "problem2_attention": "abcde", "problem3_gnn": "abc"}
@@ -33,6 +36,14 @@ def test_common_cells_are_equal():
     assert first
     for other in others:
         assert other == first
+
+
+def test_figures_need_no_font_but_those_of_matplotlib():
+    shipped = {get_font(path).postscript_name for path in Path(get_data_path(), "fonts", "ttf").glob("*.ttf")}
+    for path in Path(ROOT, "writeup", "figures").glob("*.pdf"):
+        fonts = submission.fonts(pypdf.PdfReader(path).pages[0]["/Resources"])
+        names = {font["/BaseFont"].rpartition("+")[2].lstrip("/") for font in fonts}
+        assert names and names <= shipped, path
 
 
 def test_every_part_has_its_heading(notebook):
@@ -73,9 +84,10 @@ def test_committed_results_are_those_of_the_committed_notebook(notebook):
 
 
 def test_quick_run(notebook):
-    executed = quick_run(notebook)
+    executed, again = quick_run(notebook)
     check_outputs(executed)
-    check_results(ROOT / OUTPUT, notebook.partition("_")[0], "quick", executed)
+    assert list(submission.check_outputs(again)) == []
+    check_results(ROOT / OUTPUT, notebook.partition("_")[0], "quick", again)
 
 
 def check_results(folder, problem, profile, executed):

@@ -202,7 +202,8 @@ def test_what_a_word_matters_is_the_change_without_it(problem1):
     assert problem1.explain(problem1.Ensemble({"counts": member}), "good")[1][0][0] == "good"
 
 
-def test_a_killed_training_continues_and_ends_at_the_same_figures(problem1, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, MemoryError, torch.cuda.OutOfMemoryError])
+def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem1, tmp_path, monkeypatch, capsys, reason):
     words = ["good day", "bad day", "so good", "so bad", "good", "bad"] * 20
     vocabulary = problem1.build_vocab_from_iterator([text.split() for text in words], specials=["<unk>"])
     vocabulary.set_default_index(0)
@@ -216,19 +217,20 @@ def test_a_killed_training_continues_and_ends_at_the_same_figures(problem1, tmp_
         history = problem1.train_classifier(model, tweets, tweets, torch.device("cpu"), path, fingerprint, 3, 16)
         return [(entry["loss"], entry["val_accuracy"]) for entry in history], model.state_dict()
 
-    def write_and_die(path, write):
+    def write_and_stop(path, write):
         problem1.write_through(path, write)
-        raise KeyboardInterrupt
+        raise reason
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setitem(problem1.train_classifier.__globals__, "write_through", write_and_die)
-        train("killed")
-    history, weights = train("killed")
-    assert "continuing after epoch 1 of 3" in capsys.readouterr().out
+    with monkeypatch.context() as patch, pytest.raises(reason):
+        patch.setitem(problem1.train_classifier.__globals__, "write_through", write_and_stop)
+        train("stopped")
     whole_history, whole_weights = train("whole")
-    assert history == whole_history
-    for name, value in whole_weights.items():
-        assert torch.equal(weights[name], value), name
+    for epochs in (1, 3):  # the second time the cell is run once more after its end
+        history, weights = train("stopped")
+        assert f"continuing after epoch {epochs} of 3" in capsys.readouterr().out
+        assert history == whole_history
+        for name, value in whole_weights.items():
+            assert torch.equal(weights[name], value), name
 
 
 def test_the_committed_run_passes_85_percent_and_its_baseline_is_no_straw_man():
