@@ -84,13 +84,14 @@ class Page:
 
 @contextlib.contextmanager
 def opened(path, environment):
-    """The page of a notebook, opened in a JupyterLab with the given environment."""
+    """The page of a notebook, opened in a JupyterLab with the given environment, in a workspace of its own."""
     with tempfile.TemporaryDirectory() as profile, contextlib.ExitStack() as stack:
+        environment = os.environ | environment | {"JUPYTERLAB_WORKSPACES_DIR": f"{profile}/workspaces"}
         port = free_port()
         options = ["--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1"]
         options += [f"--ServerApp.port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={path.parent}"]
         command, lab = [sys.executable, "-m", "jupyter", "lab", *options], f"http://127.0.0.1:{port}/lab"
-        stack.enter_context(server(command, lab, path.with_suffix(".lab.log"), os.environ | environment))
+        stack.enter_context(server(command, lab, path.with_suffix(".lab.log"), environment))
         port = free_port()
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
         options += ["--disable-sync", "--disable-background-networking", "--disable-component-update"]

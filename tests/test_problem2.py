@@ -79,3 +79,13 @@ def test_sampled_loss_is_the_full_one_when_all_words_are_drawn_and_close_to_it_o
     with torch.no_grad():
         drawn = torch.stack([model.sampled_loss(source, target, words, 0.1, sampled=20) for _ in range(400)])
     assert abs(drawn.mean() - full) < 0.01 * full
+
+
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+@pytest.mark.parametrize("sentence", ["", "le " * 3000, "zzz qqq xxx", "\u2764 \u2764"])
+def test_any_sentence_is_translated(problem2, name, sentence):
+    words = {"train": ([["le", "chat", "."]] * 4, [["the", "cat", "."]] * 4)}
+    corpus = problem2.make_corpora(words)["train"]
+    model = problem2.build_model(name, corpus, 16, 1, (None, None))
+    (english,), _ = problem2.translate_all(model, [problem2.normalise(sentence)], corpus, torch.device("cpu"), 2)
+    assert isinstance(english, str) and (english == "") >= (sentence == "")
