@@ -21,8 +21,8 @@ from conftest import load_definitions
 EPOCHS = 6
 
 
-def train(problem1, folder):
-    """A small training that keeps its checkpoint in `folder`; how it ended goes to folder/end.json."""
+def train(problem1, folder, end_file):
+    """A small training that keeps its checkpoint in `folder`; how it ended goes to folder/end_file."""
     rng = np.random.default_rng(0)
     words, worth = np.array([f"word{i}" for i in range(400)]), rng.normal(size=400)
     chosen = rng.integers(0, 400, (1200, 8))
@@ -37,24 +37,24 @@ def train(problem1, folder):
     weights = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
     figures = [[entry["loss"], entry["val_accuracy"]] for entry in history]
     end = {"figures": figures, "weights": hashlib.sha256(weights).hexdigest()}
-    problem1.write_through(folder / "end.json", lambda partial: partial.write_text(json.dumps(end)))
+    problem1.write_through(folder / end_file, lambda partial: partial.write_text(json.dumps(end)))
 
 
-def start(problem1, folder):
+def start(problem1, folder, end_file="end.json"):
     """Fork a process that trains; returns its id."""
     pid = os.fork()
     if pid:
         return pid
     os.dup2(os.open(folder / "log.txt", os.O_CREAT | os.O_APPEND | os.O_WRONLY), 1)
     try:
-        train(problem1, folder)
+        train(problem1, folder, end_file)
     finally:
         sys.stdout.flush()
         os._exit(0)
 
 
-def end_of(folder):
-    return json.loads((folder / "end.json").read_text())
+def end_of(folder, end_file="end.json"):
+    return json.loads((folder / end_file).read_text())
 
 
 def main(folder, times):
@@ -78,9 +78,11 @@ def main(folder, times):
         kills.append({"moment": moment, "epochs": epochs, "end": end_of(where)})
     shared = folder / "shared"
     shared.mkdir()
-    for pid in [start(problem1, shared) for _ in range(2)]:
+    end_files = "one.json", "other.json"
+    for pid in [start(problem1, shared, end_file) for end_file in end_files]:
         os.waitpid(pid, 0)
-    print(json.dumps({"epochs": EPOCHS, "whole": end_of(whole), "kills": kills, "two at once": end_of(shared)}))
+    both = [end_of(shared, end_file) for end_file in end_files]
+    print(json.dumps({"epochs": EPOCHS, "whole": end_of(whole), "kills": kills, "two at once": both}))
 
 
 if __name__ == "__main__":

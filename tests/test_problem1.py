@@ -135,8 +135,11 @@ def test_batches_hold_each_tweet_once_and_one_length(problem1, lengths, size, sh
         assert len(batch) <= size and len(set(tweets.lengths[batch])) == 1
 
 
+SMALL = ["good day", "bad day", "so good", "so bad", "good", "bad"] * 20
+
+
 def small_reader(problem1):
-    return problem1.Reader(str.split, ["good day", "bad day", "so good", "so bad", "good", "bad"] * 20, 1)
+    return problem1.Reader(str.split, SMALL, 1)
 
 
 def test_a_batch_of_one_equals_the_batch(problem1):
@@ -204,11 +207,9 @@ def test_what_a_word_matters_is_the_change_without_it(problem1):
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, MemoryError, torch.cuda.OutOfMemoryError])
 def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem1, tmp_path, monkeypatch, capsys, reason):
-    words = ["good day", "bad day", "so good", "so bad", "good", "bad"] * 20
-    vocabulary = problem1.build_vocab_from_iterator([text.split() for text in words], specials=["<unk>"])
-    vocabulary.set_default_index(0)
-    tweets = problem1.Tweets([text.split() for text in words], ["good" in text for text in words], vocabulary)
-    vectors = torch.randn(len(vocabulary), 6, generator=torch.Generator().manual_seed(0)).numpy()
+    reader = small_reader(problem1)
+    tweets = reader.read(SMALL, ["good" in text for text in SMALL])
+    vectors = torch.randn(len(reader.vocabulary), 6, generator=torch.Generator().manual_seed(0)).numpy()
 
     def train(name):
         torch.manual_seed(0)
