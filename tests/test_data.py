@@ -124,5 +124,6 @@ def test_a_wrong_file_in_place_is_neither_used_nor_deleted(find_data, host, tmp_
 
 def test_without_any_source_the_error_says_what_to_do(problem3, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"put one of data/numbers/all\.txt in place"):
+    with pytest.raises(FileNotFoundError, match=r"put one of data/numbers/all\.txt in place") as raised:
         problem3.find_data("Numbers", [("numbers/all.txt", SHA256, None)], "data/sample/few.txt")
+    assert f"looked for in {tmp_path}; that should be the folder of this notebook" in str(raised.value)

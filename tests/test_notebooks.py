@@ -1,5 +1,6 @@
 """The notebooks as files: structure, committed outputs, and a quick run of each."""
 
+import ast
 import hashlib
 import json
 import re
@@ -36,6 +37,17 @@ def test_common_cells_are_equal():
     assert first
     for other in others:
         assert other == first
+
+
+def test_a_definition_in_several_notebooks_is_the_same_in_each():
+    found = {}
+    for name in NOTEBOOKS:
+        for cell in read_notebook(name).cells:
+            for node in ast.parse(cell.source).body if "definition" in tags(cell) else []:
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    found.setdefault(node.name, set()).add(ast.unparse(node))
+    several = {name for name, versions in found.items() if len(versions) > 1}
+    assert several == {"tokenize", "train_epoch"}, "of tweets and of sentences, of a classifier and of a translator"
 
 
 def test_figures_need_no_font_but_those_of_matplotlib():

@@ -1,5 +1,6 @@
 """Problem 2: the encoder layer against the built-in, the translation models against the faults that broke others."""
 
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -89,3 +90,35 @@ def test_any_sentence_is_translated(problem2, name, sentence):
     model = problem2.build_model(name, corpus, 16, 1, (None, None))
     (english,), _ = problem2.translate_all(model, [problem2.normalise(sentence)], corpus, torch.device("cpu"), 2)
     assert isinstance(english, str) and (english == "") >= (sentence == "")
+
+
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem2, tmp_path, monkeypatch, capsys, name):
+    draw = random.Random(0)
+    numbers = [[str(draw.randrange(10)) for _ in range(draw.randint(2, 6))] for _ in range(100)]
+    corpora = problem2.make_corpora(
+        {part: (numbers, [["-", *sentence] for sentence in numbers]) for part in ("train", "val")}
+    )
+
+    def train(file):
+        torch.manual_seed(0)
+        model = problem2.build_model(name, corpora["train"], 16, 1, (None, None))
+        how = {"fingerprint": {"seed": 1}, "epochs": 3, "rates": (1e-3, 1e-3), "tokens": 2000}
+        history = problem2.train_translator(model, corpora, torch.device("cpu"), tmp_path / file, **how)
+        return [(entry["loss"], entry["val_loss"]) for entry in history], model.state_dict()
+
+    def write_and_stop(path, write):
+        problem2.write_through(path, write)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(problem2.train_translator.__globals__, "write_through", write_and_stop)
+        train("stopped.pt")
+    whole_history, whole_weights = train("whole.pt")
+    assert whole_history[-1][1] < whole_history[0][1]
+    for epochs in (1, 3):  # the second time the cell is run once more after its end
+        history, weights = train("stopped.pt")
+        assert f"continuing after epoch {epochs} of 3" in capsys.readouterr().out
+        assert history == whole_history
+        for key, value in whole_weights.items():
+            assert torch.equal(weights[key], value), key

@@ -1,6 +1,7 @@
 """What is written goes through write_through: on a full or read-only disk, or interrupted, the old file stays whole."""
 
 import json
+import os
 
 import matplotlib.pyplot as plt
 import pytest
@@ -32,7 +33,7 @@ def test_the_old_file_stays_whole(problem3, small_disk, tmp_path, write, options
     (folder / "file").write_text("old")
     if options == "ro":
         small_disk(folder, "remount,ro")
-    with pytest.raises((OSError, RuntimeError)):
+    with pytest.raises(OSError, match=r"file was not written .*stood there before is kept\. 0 MB are free: make room"):
         problem3.write_through(folder / "file", write)
     assert only_the_old_file(folder)
 
@@ -48,6 +49,17 @@ def test_an_interrupted_write_leaves_the_old_file(problem3, tmp_path, reason):
     with pytest.raises(reason):
         problem3.write_through(tmp_path / "file", half)
     assert only_the_old_file(tmp_path)
+
+
+def test_what_a_killed_run_left_is_removed_once_it_is_old(problem3, tmp_path):
+    old, other, young = (tmp_path / f".partial-{name}" for name in ("1-file", "1-other", "2-file"))
+    for path in (old, other, young):
+        path.write_text("ha")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    problem3.write_through(tmp_path / "file", lambda partial: partial.write_text("new"))
+    assert not old.exists() and other.exists() and young.exists(), "a young one may be another run's"
+    assert (tmp_path / "file").read_text() == "new"
 
 
 def test_results_are_written_whole_or_not_at_all(problem3, small_disk, tmp_path, monkeypatch):
@@ -79,4 +91,15 @@ def test_a_checkpoint_of_other_settings_is_set_aside(problem1, tmp_path, capsys)
     path = tmp_path / "training.pt"
     torch.save({"fingerprint": {"seed": 1}}, path)
     assert problem1.load_checkpoint(path, {"seed": 2}, "cpu") is None
-    assert "other settings or data" in capsys.readouterr().out
+    assert "other settings, data or code" in capsys.readouterr().out
+
+
+def test_the_wall_time_counts_what_earlier_runs_spent(problem1, tmp_path, monkeypatch):
+    monkeypatch.setitem(problem1.save_results.__globals__, "output_dir", tmp_path)
+    monkeypatch.setitem(problem1.save_results.__globals__, "profile", "quick")
+    monkeypatch.setitem(problem1.save_results.__globals__, "earlier_seconds", [])
+    path, kept = tmp_path / "training.pt", {"fingerprint": {"seed": 1}, "seconds": 60.0, "history": [1, 2]}
+    torch.save(kept, path)
+    assert problem1.load_checkpoint(path, {"seed": 1}) == kept
+    problem1.save_results("problem1", {}, {}, 1.0, {})
+    assert json.loads((tmp_path / "results/problem1.json").read_text())["seconds"] == 61

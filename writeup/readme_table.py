@@ -1,7 +1,7 @@
 """Fill the results table of README.md from writeup/results/*.json.
 
 A row of the table ends in the name of its metric, `problemN.metric`; the cell before it receives the value, with the
-number of decimals and the unit that the row's format column states.
+number of decimals and the unit that the row's format column states. `problemN.minutes` is the run's wall time.
 """
 
 import json
@@ -24,7 +24,8 @@ def fill(text, results):
 
     def fill_row(row):
         before, _, after, problem, metric, style = row.groups()
-        return before + show(results[problem]["metrics"][metric], style) + after
+        values = {"minutes": results[problem]["seconds"] / 60, **results[problem]["metrics"]}
+        return before + show(values[metric], style) + after
 
     return ROW.sub(fill_row, text)
 
