@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import torch
 from lab import CHROMIUM, opened, run_all
 from nbclient import NotebookClient
 
@@ -43,6 +44,30 @@ def load_definitions(name):
             exec(compile(cell.source, f"{name}, cell {number}", "exec"), namespace)
     namespace["display"] = lambda *_, **__: handle  # outside of IPython display() gives no handle to update
     return SimpleNamespace(**namespace)
+
+
+def stop_and_go_on(trainer, train, reason, monkeypatch, capsys):
+    """Try that a training of 3 epochs, stopped by `reason` after its first checkpoint, ends as if it had not been.
+
+    train: name of a checkpoint -> (history, weights), by `trainer`, a function of a notebook. Returns the history.
+    """
+    write_through = trainer.__globals__["write_through"]
+
+    def write_and_stop(path, write):
+        write_through(path, write)
+        raise reason
+
+    with monkeypatch.context() as patch, pytest.raises(reason):
+        patch.setitem(trainer.__globals__, "write_through", write_and_stop)
+        train("stopped.pt")
+    whole_history, whole_weights = train("whole.pt")
+    for epochs in (1, 3):  # the second time the cell is run once more after its end
+        history, weights = train("stopped.pt")
+        assert f"continuing after epoch {epochs} of 3" in capsys.readouterr().out
+        assert history == whole_history
+        for name, value in whole_weights.items():
+            assert torch.equal(weights[name], value), name
+    return whole_history
 
 
 def pytest_report_header():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, stop_and_go_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from readme_table import read_results
@@ -214,24 +214,11 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem1, tm
     def train(name):
         torch.manual_seed(0)
         model = problem1.TweetClassifier(vectors.copy(), 0, hidden=4)
-        path, fingerprint = tmp_path / f"{name}.pt", {"seed": 1}
+        path, fingerprint = tmp_path / name, {"seed": 1}
         history = problem1.train_classifier(model, tweets, tweets, torch.device("cpu"), path, fingerprint, 3, 16)
         return [(entry["loss"], entry["val_accuracy"]) for entry in history], model.state_dict()
 
-    def write_and_stop(path, write):
-        problem1.write_through(path, write)
-        raise reason
-
-    with monkeypatch.context() as patch, pytest.raises(reason):
-        patch.setitem(problem1.train_classifier.__globals__, "write_through", write_and_stop)
-        train("stopped")
-    whole_history, whole_weights = train("whole")
-    for epochs in (1, 3):  # the second time the cell is run once more after its end
-        history, weights = train("stopped")
-        assert f"continuing after epoch {epochs} of 3" in capsys.readouterr().out
-        assert history == whole_history
-        for name, value in whole_weights.items():
-            assert torch.equal(weights[name], value), name
+    stop_and_go_on(problem1.train_classifier, train, reason, monkeypatch, capsys)
 
 
 def test_the_committed_run_passes_85_percent_and_its_baseline_is_no_straw_man():

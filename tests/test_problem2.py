@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import stop_and_go_on
 from torch import nn
 
 BATCH, LENGTH, WIDTH, HEADS = 3, 6, 16, 4
@@ -107,18 +108,5 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem2, tm
         history = problem2.train_translator(model, corpora, torch.device("cpu"), tmp_path / file, **how)
         return [(entry["loss"], entry["val_loss"]) for entry in history], model.state_dict()
 
-    def write_and_stop(path, write):
-        problem2.write_through(path, write)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setitem(problem2.train_translator.__globals__, "write_through", write_and_stop)
-        train("stopped.pt")
-    whole_history, whole_weights = train("whole.pt")
-    assert whole_history[-1][1] < whole_history[0][1]
-    for epochs in (1, 3):  # the second time the cell is run once more after its end
-        history, weights = train("stopped.pt")
-        assert f"continuing after epoch {epochs} of 3" in capsys.readouterr().out
-        assert history == whole_history
-        for key, value in whole_weights.items():
-            assert torch.equal(weights[key], value), key
+    history = stop_and_go_on(problem2.train_translator, train, KeyboardInterrupt, monkeypatch, capsys)
+    assert history[-1][1] < history[0][1]
