@@ -108,5 +108,6 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem2, tm
         history = problem2.train_translator(model, corpora, torch.device("cpu"), tmp_path / file, **how)
         return [(entry["loss"], entry["val_loss"]) for entry in history], model.state_dict()
 
-    history = stop_and_go_on(problem2.train_translator, train, KeyboardInterrupt, monkeypatch, capsys)
+    message = "stopped.pt: continuing after epoch {} of 3"
+    history = stop_and_go_on(problem2.train_translator, train, KeyboardInterrupt, message, monkeypatch, capsys)
     assert history[-1][1] < history[0][1]
