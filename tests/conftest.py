@@ -46,11 +46,10 @@ def load_definitions(name):
     return SimpleNamespace(**namespace)
 
 
-def stop_and_go_on(trainer, train, reason, message, monkeypatch, capsys):
+def stop_and_go_on(trainer, train, reason, monkeypatch, capsys):
     """Try that a training of 3 epochs, stopped by `reason` after its first checkpoint, ends as if it had not been.
 
-    train: name of a checkpoint -> (history, weights), by `trainer`, a function of a notebook. message: what it says of
-    the epochs that it takes up, with {} for their number. Returns the history.
+    train: name of a checkpoint -> (history, weights), by `trainer`, a function of a notebook. Returns the history.
     """
     write_through = trainer.__globals__["write_through"]
 
@@ -64,7 +63,7 @@ def stop_and_go_on(trainer, train, reason, message, monkeypatch, capsys):
     whole_history, whole_weights = train("whole.pt")
     for epochs in (1, 3):  # the second time the cell is run once more after its end
         history, weights = train("stopped.pt")
-        assert message.format(epochs) in capsys.readouterr().out
+        assert f"stopped.pt: {epochs} of 3 epochs are done" in capsys.readouterr().out
         assert history == whole_history
         for name, value in whole_weights.items():
             assert torch.equal(weights[name], value), name

@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from conftest import ROOT, read_notebook
 
@@ -79,3 +81,16 @@ exec({cell!r})
     assert done.returncode == 1 and message.startswith("ImportError")
     for part in ("torchtext does not load beside torch", "0.18.0", "pip install torch==2.3.1", "restart the kernel"):
         assert part in message
+
+
+@pytest.mark.parametrize(("gigabytes", "profile"), [(4, "full"), (1, "quick"), (8, "full"), (4, "quick")])
+def test_too_little_memory_is_said_with_what_to_do(problem3, monkeypatch, capsys, gigabytes, profile):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=gigabytes * 1e9))
+    monkeypatch.setitem(problem3.check_memory.__globals__, "profile", profile)
+    problem3.check_memory(full=5, quick=3)
+    said = capsys.readouterr().out
+    if (gigabytes, profile) in [(4, "full"), (1, "quick")]:
+        for part in (f"the {profile} profile needs", f"here are {gigabytes}.0", 'profile = "quick" (3 GB)', "are kept"):
+            assert part in said
+    else:
+        assert said == ""

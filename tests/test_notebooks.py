@@ -47,7 +47,9 @@ def test_a_definition_in_several_notebooks_is_the_same_in_each():
                 if isinstance(node, ast.FunctionDef | ast.ClassDef):
                     found.setdefault(node.name, set()).add(ast.unparse(node))
     several = {name for name, versions in found.items() if len(versions) > 1}
-    assert several == {"tokenize", "train_epoch"}, "of tweets and of sentences, of a classifier and of a translator"
+    assert several == {"tokenize", "train_epoch", "make_optimizers"}, (
+        "of tweets and of sentences, of a classifier and of a translator"
+    )
 
 
 def test_figures_need_no_font_but_those_of_matplotlib():

@@ -218,8 +218,7 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem1, tm
         history = problem1.train_classifier(model, tweets, tweets, torch.device("cpu"), path, fingerprint, 3, 16)
         return [(entry["loss"], entry["val_accuracy"]) for entry in history], model.state_dict()
 
-    message = "stopped.pt: {} of 3 epochs are done"
-    stop_and_go_on(problem1.train_classifier, train, reason, message, monkeypatch, capsys)
+    stop_and_go_on(problem1.train_classifier, train, reason, monkeypatch, capsys)
 
 
 def test_the_committed_run_passes_85_percent_and_its_baseline_is_no_straw_man():

@@ -93,8 +93,10 @@ def test_any_sentence_is_translated(problem2, name, sentence):
     assert isinstance(english, str) and (english == "") >= (sentence == "")
 
 
-@pytest.mark.parametrize("name", ["rnn", "transformer"])
-def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem2, tmp_path, monkeypatch, capsys, name):
+@pytest.mark.parametrize(("name", "optimizer"), [("rnn", "Adam"), ("rnn", "Muon"), ("transformer", "Muon")])
+def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(
+    problem2, tmp_path, monkeypatch, capsys, name, optimizer
+):
     draw = random.Random(0)
     numbers = [[str(draw.randrange(10)) for _ in range(draw.randint(2, 6))] for _ in range(100)]
     corpora = problem2.make_corpora(
@@ -104,10 +106,37 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem2, tm
     def train(file):
         torch.manual_seed(0)
         model = problem2.build_model(name, corpora["train"], 16, 1, (None, None))
-        how = {"fingerprint": {"seed": 1}, "epochs": 3, "rates": (1e-3, 1e-3), "tokens": 2000}
+        how = {"fingerprint": {"seed": 1}, "epochs": 3, "recipe": (optimizer, 1e-3, 1e-3), "tokens": 2000, "share": 0.3}
         history = problem2.train_translator(model, corpora, torch.device("cpu"), tmp_path / file, **how)
         return [(entry["loss"], entry["val_loss"]) for entry in history], model.state_dict()
 
-    message = "stopped.pt: continuing after epoch {} of 3"
-    history = stop_and_go_on(problem2.train_translator, train, KeyboardInterrupt, message, monkeypatch, capsys)
+    history = stop_and_go_on(problem2.train_translator, train, KeyboardInterrupt, monkeypatch, capsys)
     assert history[-1][1] < history[0][1]
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (24, 8), (8, 24)])
+def test_a_step_of_muon_has_the_gradients_singular_vectors_and_equal_values(problem2, shape):
+    torch.manual_seed(0)
+    U, _, Vh = torch.linalg.svd(torch.randn(3, *shape), full_matrices=False)
+    gradient = (U * torch.linspace(1, 0.1, min(shape))) @ Vh
+    stacked = nn.Parameter(torch.zeros(3 * shape[0], shape[1]))
+    stacked.grad = gradient.flatten(0, 1)
+    problem2.Muon([{"params": [stacked], "blocks": 3}], lr=0.1).step()
+    step = -stacked.detach().view(gradient.shape)
+    values = U.mT @ step @ Vh.mT / (0.1 * 0.2 * max(shape) ** 0.5)
+    diagonal = values.diagonal(dim1=1, dim2=2)
+    assert (values - torch.diag_embed(diagonal)).abs().max() < 1e-4
+    assert 0.6 < diagonal.min() and diagonal.max() < 1.3
+
+
+def test_muon_moves_the_hidden_matrices_and_adam_everything_else(problem2):
+    model = problem2.TransformerTranslator(9, 9, 16, layers=1)
+    adam, muon = problem2.make_optimizers(model, "Muon", 0.1, 0.01)
+    moved = [parameter for group in muon.param_groups for parameter in group["params"]]
+    assert {parameter.dim() for parameter in moved} == {2}
+    stacked = {id(parameter) for group in muon.param_groups if group["blocks"] == 3 for parameter in group["params"]}
+    assert stacked == {id(value) for name, value in model.named_parameters() if name.endswith("in_proj_weight")}
+    everything = [parameter for each in (adam, muon) for group in each.param_groups for parameter in group["params"]]
+    assert len(everything) == len(set(everything)) and set(everything) == set(model.parameters())
+    (only,) = problem2.make_optimizers(model, "Adam", 0.1, 0.01)
+    assert {p for group in only.param_groups for p in group["params"]} == set(model.parameters())
