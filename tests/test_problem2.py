@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import stop_and_go_on
+from conftest import ROOT, stop_and_go_on
+from readme_table import read_results
 from torch import nn
 
 BATCH, LENGTH, WIDTH, HEADS = 3, 6, 16, 4
@@ -140,3 +141,10 @@ def test_muon_moves_the_hidden_matrices_and_adam_everything_else(problem2):
     assert len(everything) == len(set(everything)) and set(everything) == set(model.parameters())
     (only,) = problem2.make_optimizers(model, "Adam", 0.1, 0.01)
     assert {p for group in only.param_groups for p in group["params"]} == set(model.parameters())
+
+
+def test_the_committed_transformer_beats_an_rnn_that_is_no_straw_man():
+    metrics = read_results(ROOT / "writeup/results")["problem2"]["metrics"]
+    assert min(metrics["glove_coverage"], metrics["french_coverage"]) >= 0.99
+    assert metrics["rnn_bleu"] >= 45
+    assert metrics["transformer_bleu_ci_low"] > metrics["rnn_bleu_ci_high"]

@@ -1,5 +1,7 @@
 """Problem 3: the convolution, the groups of copies, the splits and the messages against their definitions."""
 
+import shutil
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -152,6 +154,23 @@ def test_a_copy_is_the_mean_of_the_training_clones(problem3):
     data = small_pages(problem3, [(0, 7), (1, 7), (2, 7), (3, 6)])
     predicted, _ = problem3.fit_copy(data, np.array([0, 1, 3, 5]), np.array([4]), 0, None, None, None)
     assert predicted[2] == pytest.approx(data.y[:2].mean())
+
+
+@pytest.mark.parametrize("file", ["raw/chameleon.npz", "processed/data.pt"])
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_folder_of_pyg_left_half_made_is_made_anew(problem3, tmp_path, monkeypatch, capsys, file, kept):
+    archive = ROOT / "data/sample/wikipedia.zip"
+    monkeypatch.chdir(tmp_path)
+    whole = problem3.load_graph(archive, "0123456789abcdef", "chameleon")
+    (damaged,) = tmp_path.glob(f"build/pyg/*/chameleon/{file}")
+    if file.startswith("raw"):
+        shutil.rmtree(damaged.parent.with_name("processed"))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: int(kept * len(content))])
+    again = problem3.load_graph(archive, "0123456789abcdef", "chameleon")
+    assert "chameleon does not load" in capsys.readouterr().out
+    for key in ("x", "edge_index", "y"):
+        assert torch.equal(whole[key], again[key])
 
 
 @pytest.mark.parametrize("graph, goal", [("chameleon", 0.60), ("squirrel", 0.70), ("crocodile", 0.50)])
