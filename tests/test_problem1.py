@@ -1,6 +1,7 @@
 """Problem 1: the LSTM cell against the built-in, the cleaning against rows that broke others."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, stop_and_go_on
@@ -122,6 +123,18 @@ def test_tweets_in_the_expected_layout_are_read(problem1, tmp_path):
     path.write_bytes(f"{GOOD_ROW}\n".encode() + '"0","2","","NO_QUERY","","I caf\xe9 forgot"\n'.encode("latin-1"))
     tweets = problem1.read_tweets(path, "")
     assert tweets.label.tolist() == [1.0, 0.0] and tweets.text.tolist() == ["a good day", "I café forgot"]
+
+
+def test_emoticons_are_put_back_by_label_and_nothing_else_changes(problem1):
+    documents = pd.Series(["so <gap> tired <gap> now", "fun"] * 500, index=range(7, 1007))
+    labels = np.tile([0.0, 0.0, 1.0, 1.0], 250)
+    changed = problem1.put_back(documents, labels, 0.2, np.random.default_rng(0))
+    assert changed.index.equals(documents.index) and documents.iloc[0] == "so <gap> tired <gap> now"
+    touched = (changed != documents).to_numpy()
+    assert 150 < touched.sum() < 250
+    for label, emoticons in ((0.0, [":("]), (1.0, [":)", ":d"])):
+        forms = {form for one in emoticons for form in (f"so {one} tired <gap> now", f"fun {one}")}
+        assert set(changed[touched & (labels == label)]) == forms
 
 
 @settings(max_examples=50, deadline=None)

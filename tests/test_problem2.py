@@ -3,9 +3,12 @@
 import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, stop_and_go_on
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from readme_table import read_results
 from torch import nn
 
@@ -59,13 +62,65 @@ def test_a_fully_masked_row_stays_finite(problem2):
     assert all(p.grad.isfinite().all() for p in own.parameters())
 
 
-def test_a_masked_key_changes_nothing(problem2):
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.booleans(), min_size=BATCH * LENGTH, max_size=BATCH * LENGTH), st.booleans())
+def test_a_masked_key_changes_nothing(problem2, masked, causal):
+    padding = torch.tensor(masked).view(BATCH, LENGTH)
     _, own = pair(problem2)
     own.eval()
     x = torch.randn(BATCH, LENGTH, WIDTH, dtype=torch.float64)
-    moved = torch.where(PADDING[..., None], x + 100, x)
-    before, after = own(x, src_key_padding_mask=PADDING), own(moved, src_key_padding_mask=PADDING)
-    assert torch.equal(before[~PADDING], after[~PADDING])
+    masks = {"src_key_padding_mask": padding} | ({"src_mask": CAUSAL} if causal else {})
+    before, after = own(x, **masks), own(torch.where(padding[..., None], x + 100, x), **masks)
+    assert torch.equal(before[~padding], after[~padding])
+
+
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 6)), min_size=1, max_size=4), st.integers(1, 9))
+def test_padding_and_words_to_come_move_nothing_in_batches_of_any_lengths(problem2, name, lengths, extra):
+    torch.manual_seed(0)
+    sizes = SimpleNamespace(source_vocabulary=range(20), target_vocabulary=range(20))
+    model = problem2.build_model(name, sizes, 16, 1, (None, None)).double()
+    sides = [[torch.randint(4, 20, (n,)).tolist() for n in side] for side in zip(*lengths, strict=True)]
+    batch = problem2.Corpus(*sides, None, None).tensors(range(len(lengths)), "cpu")
+    found = problem2.invariants(model, *batch, extra)
+    assert max(found.values()) < 1e-12, found
+
+
+SENTENCES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=60)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SENTENCES)
+def test_no_letter_of_any_sentence_is_lost_in_its_tokens(problem2, text):
+    normal = problem2.normalise(text)
+    assert normal == " ".join(normal.split())
+    for language in ("fr", "en"):
+        (tokens,) = problem2.tokenize([normal], language)
+        assert "".join(tokens).replace(" ", "") == normal.replace(" ", "")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=80), st.integers(0, 9))
+def test_no_sentence_stands_in_two_parts(problem2, numbers, seed):
+    pairs, shares = [(f"f{a}", f"e{b}") for a, b in numbers], {"train": 0.7, "val": 0.1, "test": 0.2}
+    part_of = problem2.split_by_components(pairs, shares, np.random.default_rng(seed))
+    assert len(part_of) == len(pairs) and set(part_of) <= set(shares)
+    for side in (0, 1):
+        homes = {}
+        for one, part in zip(pairs, part_of, strict=True):
+            assert homes.setdefault(one[side], part) == part
+    assert all((part_of == part).sum() <= shares[part] * len(pairs) for part in ("val", "test"))
+
+
+def test_a_pair_without_a_translation_is_left_out_and_a_file_without_tabs_is_refused(problem2, tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_text("Go.\tVa\u202f!\tCC-BY 2.0\n\nWait.\t\n", encoding="utf-8")
+    assert problem2.read_pairs(path) == [("va !", "go.")]
+    for content in ("Go.", ""):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"pairs\.txt"):
+            problem2.read_pairs(path)
 
 
 @pytest.mark.parametrize("name", ["rnn", "transformer"])
