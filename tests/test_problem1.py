@@ -190,6 +190,18 @@ def test_the_learning_rate_rises_once_and_falls_to_zero(problem1):
     assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
 
 
+@pytest.mark.parametrize("rnn, gates", [(nn.GRU, 3), (nn.LSTM, 4)])
+def test_each_weight_has_one_optimizer_and_muon_knows_the_gates(problem1, rnn, gates):
+    model = problem1.TweetClassifier(torch.ones(5, 4), 0, hidden=6)
+    model.rnn = rnn(4, 6, bidirectional=True)
+    for muon in (True, False):
+        optimizers = problem1.make_optimizers(model, 0.01, muon)
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        moved = [parameter for group in groups for parameter in group["params"]]
+        assert len(moved) == len(set(moved)) and set(moved) == set(model.parameters())
+        assert [group["blocks"] for group in groups if "blocks" in group] == [gates] * muon
+
+
 @pytest.mark.parametrize("scores, stuck", [([0.5], False), ([0.5, 0.4, 0.4], True), ([0.5, 0.4, 0.6], False)])
 def test_training_stops_when_two_epochs_bring_nothing(problem1, scores, stuck):
     assert problem1.is_stuck([{"val_accuracy": score} for score in scores]) == stuck

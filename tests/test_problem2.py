@@ -185,6 +185,13 @@ def test_a_step_of_muon_has_the_gradients_singular_vectors_and_equal_values(prob
     assert 0.6 < diagonal.min() and diagonal.max() < 1.3
 
 
+def test_weight_decay_takes_its_share_of_a_weight_that_has_no_gradient(problem2):
+    weight = nn.Parameter(torch.ones(6, 2))
+    weight.grad = torch.zeros_like(weight)
+    problem2.Muon([{"params": [weight], "blocks": 3}], lr=0.1, weight_decay=0.5).step()
+    torch.testing.assert_close(weight.detach(), torch.full((6, 2), 0.95))
+
+
 def test_muon_moves_the_hidden_matrices_and_adam_everything_else(problem2):
     model = problem2.TransformerTranslator(9, 9, 16, layers=1)
     adam, muon = problem2.make_optimizers(model, "Muon", 0.1, 0.01)
