@@ -1,5 +1,7 @@
-# make                   set up, run the three notebooks in the quick profile into build/quick/, build that PDF
-# make test       set up, then all tests
+# make            set up, run the notebooks in the quick profile into build/quick/, build that PDF
+# make setup      .venv from requirements.lock, made anew where it no longer fits
+# make lock       requirements.lock anew, from requirements.txt
+# make test       set up, then all tests (or some: make test TESTS=tests/test_data.py)
 # make full       the graded run, in place: all data, full budgets; then the PDF
 # make pdf        the PDF from the results in writeup/ (or in another folder: make pdf OUTPUT=dir)
 # make submission preflight, then submission/ with the PDF and the three notebooks
@@ -16,48 +18,75 @@ TEX := $(wildcard writeup/*.tex writeup/sections/*.tex writeup/*.bib writeup/ai_
 export OMP_WAIT_POLICY := PASSIVE
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-.PHONY: quick test full pdf submission lab data clean setup latex
+# Before what may be silent for long: while this shell lives, a line every 15 seconds.
+HEARTBEAT = while sleep 15 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do \
+	    echo "  still at work, $$(date +%T)"; done & trap "kill $$! 2>/dev/null" EXIT;
+
+.PHONY: quick test full pdf submission lab data clean setup lock latex
 .DELETE_ON_ERROR:
 
 quick: build/quick/writeup.pdf
-	@echo "Quick profile done: build/quick/ holds three executed notebooks and writeup.pdf (not for submission)."
+	@echo "Quick profile done (not for submission). Made in build/quick/: writeup.pdf," \
+	  "$(NOTEBOOKS:%=%.ipynb), their figures/ and results/."
 
 # Set-up ---------------------------------------------------------------------------------------------------------------
 
-setup: .venv/installed
-
-.venv/installed: requirements.txt
-	@python=""; for candidate in python3.11 python3.12 python3 python; do \
-	  $$candidate -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null \
-	    && { python=$$candidate; break; }; \
+# .venv/installed says for which Python, folder and lock .venv was made.
+setup:
+	@made_for() { $(BIN)/python --version; pwd -P; cksum <requirements.lock; } 2>/dev/null; \
+	if [ -d .venv ]; then \
+	  [ "$$(made_for)" != "$$(cat .venv/installed 2>/dev/null)" ] || exit 0; \
+	  echo ".venv is of another folder, Python or lock, or unfinished: it is made anew."; \
+	fi; \
+	for python in python3.11 python3.12 python3 python ""; do \
+	  [ -z "$$python" ] || $$python -c \
+	    'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null && break; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "Python 3.11 or 3.12 is needed (torchtext has no build for others); found: $$(python3 --version 2>&1)." \
-	       "Install one of them, for example with 'apt install python3.11-venv' or from python.org."; exit 1; \
+	  echo "Python 3.11 or 3.12 is needed (torchtext has no build for others); found:" \
+	       "$$(python3 --version 2>&1). Install one of them, for example with" \
+	       "'apt install python3.11-venv' or from python.org."; exit 1; \
 	fi; \
-	$$python -m venv .venv || { echo "Creating .venv failed: install the venv module ('apt install python3-venv')."; exit 1; }
-	$(BIN)/pip install --disable-pip-version-check --quiet --retries 2 --timeout 10 -r requirements.txt || { \
-	  echo "Installing requirements.txt failed (see above): check the network and the free disk space (about 6 GB), then run make again."; exit 1; }
-	touch $@
+	$$python -m venv --clear .venv || { \
+	  echo "Creating .venv failed: install the venv module ('apt install python3-venv')."; exit 1; }; \
+	echo "Installing requirements.lock into .venv: 3.3 GB to download, 6 GB on the disk."; \
+	[ -t 2 ] || { $(HEARTBEAT) }; \
+	sed -n '/^uv==/,/[^\]$$/p' requirements.lock | $(BIN)/python -m pip install \
+	  --disable-pip-version-check --retries 2 --timeout 10 --require-hashes -r /dev/stdin \
+	  && $(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock || { \
+	  echo "Installing failed (see above): check the network and the free disk space (about 7 GB)," \
+	       "then run make again."; exit 1; }; \
+	made_for >.venv/installed
+
+# The hashes of all that requirements.txt needs, for each platform that pyproject.toml names.
+lock: | setup
+	$(BIN)/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command 'make lock' -o requirements.lock --quiet
 
 # siunitx.sty stands for the whole list: it is in the last package of it.
 latex:
-	@if command -v latexmk >/dev/null && command -v pdftoppm >/dev/null && kpsewhich siunitx.sty cm-super-ts1.enc lmodern.sty >/dev/null; then exit 0; fi; \
-	packages="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended texlive-pictures texlive-science lmodern cm-super poppler-utils"; \
+	@if command -v latexmk >/dev/null && command -v pdftoppm >/dev/null \
+	  && kpsewhich siunitx.sty cm-super-ts1.enc lmodern.sty >/dev/null; then exit 0; fi; \
+	packages="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended \
+	  texlive-pictures texlive-science lmodern cm-super poppler-utils"; \
 	sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
 	if command -v apt-get >/dev/null && { [ -z "$$sudo" ] || $$sudo true 2>/dev/null; }; then \
-	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \
+	  echo "Installing LaTeX through apt:" $$packages; $(HEARTBEAT) \
+	  $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -q --no-install-recommends $$packages; \
 	else \
-	  echo "The PDF needs LaTeX: install $$packages (or TeX Live with latexmk), then run make again."; exit 1; \
+	  echo "The PDF needs LaTeX: install" $$packages "(or TeX Live with latexmk)," \
+	       "then run make again."; exit 1; \
 	fi
 
 # The quick profile ----------------------------------------------------------------------------------------------------
 
 build/quick/%.ipynb: %.ipynb | setup
 	@mkdir -p $(@D)
-	$(BIN)/papermill --no-progress-bar --log-level ERROR -p profile quick -p output_dir build/quick $< $@.partial.ipynb
-	mv $@.partial.ipynb $@
+	@echo "Running $< in the quick profile, into $@:"
+	@$(HEARTBEAT) $(BIN)/papermill --progress-bar --log-level ERROR -p profile quick \
+	  -p output_dir build/quick $< $@.partial.ipynb
+	@mv $@.partial.ipynb $@
 
 build/quick/writeup.pdf: $(NOTEBOOKS:%=build/quick/%.ipynb) $(TEX) | latex
 	$(call build_pdf,build/quick)
@@ -79,11 +108,14 @@ pdf: | setup latex
 # $(1): the folder that holds figures/ and results/, and receives writeup.pdf.
 define build_pdf
 	@mkdir -p build/latex/$(1)
-	$(BIN)/python writeup/listings.py
-	cd writeup && latexmk -pdf -silent -interaction=nonstopmode -halt-on-error -outdir=../build/latex/$(1) \
-	  -usepretex='\def\outputdir{../$(1)}' writeup.tex >../build/latex/$(1)/latexmk.out 2>&1 \
+	@$(BIN)/python writeup/listings.py
+	@echo "Building $(1)/writeup.pdf"
+	@$(HEARTBEAT) cd writeup && latexmk -pdf -silent -interaction=nonstopmode -halt-on-error \
+	  -outdir=../build/latex/$(1) -usepretex='\def\outputdir{../$(1)}' writeup.tex \
+	  >../build/latex/$(1)/latexmk.out 2>&1 \
 	  || { tail -n 30 ../build/latex/$(1)/writeup.log; exit 1; }
-	cp build/latex/$(1)/writeup.pdf $(1)/writeup.partial.pdf && mv $(1)/writeup.partial.pdf $(1)/writeup.pdf
+	@cp build/latex/$(1)/writeup.pdf $(1)/writeup.partial.pdf
+	@mv $(1)/writeup.partial.pdf $(1)/writeup.pdf
 endef
 
 # The rest -------------------------------------------------------------------------------------------------------------
@@ -91,7 +123,7 @@ endef
 test: | setup latex
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 submission: | setup
 	$(BIN)/python writeup/submission.py
