@@ -49,7 +49,7 @@ setup:
 	fi; \
 	$$python -m venv --clear .venv || { \
 	  echo "Creating .venv failed: install the venv module ('apt install python3-venv')."; exit 1; }; \
-	echo "Installing requirements.lock into .venv: 3.3 GB to download, 6 GB on the disk."; \
+	echo "Installing requirements.lock into .venv: on Linux 3.3 GB to download, 6 GB on the disk."; \
 	[ -t 2 ] || { $(HEARTBEAT) }; \
 	sed -n '/^uv==/,/[^\]$$/p' requirements.lock | $(BIN)/python -m pip install \
 	  --disable-pip-version-check --retries 2 --timeout 10 --require-hashes -r /dev/stdin \
