@@ -96,7 +96,7 @@ build/quick/writeup.pdf: $(NOTEBOOKS:%=build/quick/%.ipynb) $(TEX) | latex
 full: | setup latex
 	for notebook in $(NOTEBOOKS); do \
 	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR \
-	    --ExecutePreprocessor.record_timing=False $$notebook.ipynb || exit 1; \
+	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True $$notebook.ipynb || exit 1; \
 	done
 	$(MAKE) pdf
 
@@ -109,6 +109,7 @@ pdf: | setup latex
 define build_pdf
 	@mkdir -p build/latex/$(1)
 	@$(BIN)/python writeup/listings.py
+	@$(BIN)/python writeup/macros.py $(1)/results
 	@echo "Building $(1)/writeup.pdf"
 	@$(HEARTBEAT) cd writeup && latexmk -pdf -silent -interaction=nonstopmode -halt-on-error \
 	  -outdir=../build/latex/$(1) -usepretex='\def\outputdir{../$(1)}' writeup.tex \

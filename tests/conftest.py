@@ -1,4 +1,4 @@
-"""What the tests share: the notebooks' definitions without their training, and one quick run of each notebook."""
+"""Shared: the notebooks' definitions without their training, and one quick run of each."""
 
 import functools
 import os
@@ -16,9 +16,11 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ["problem1_rnn", "problem2_attention", "problem3_gnn"]
+SECOND_DESIGN = {"problem3_gnn"}  # the others follow
 OUTPUT = "build/test"
 
-# Run by IPython before the first cell: what warns, fails. Deprecations inside of libraries are the libraries' business.
+# Run by IPython before the first cell: what warns, fails. Deprecations inside of libraries are the
+# libraries' business.
 WARNINGS_AS_ERRORS = """
 import warnings
 warnings.simplefilter("error")
@@ -42,14 +44,16 @@ def load_definitions(name):
     for number, cell in enumerate(read_notebook(name).cells):
         if tags(cell) & {"parameters", "definition"}:
             exec(compile(cell.source, f"{name}, cell {number}", "exec"), namespace)
-    namespace["display"] = lambda *_, **__: handle  # outside of IPython display() gives no handle to update
+    # outside of IPython display() gives no handle to update
+    namespace["display"] = lambda *_, **__: handle
     return SimpleNamespace(**namespace)
 
 
 def stop_and_go_on(trainer, train, reason, monkeypatch, capsys):
-    """Try that a training of 3 epochs, stopped by `reason` after its first checkpoint, ends as if it had not been.
+    """Try that a training of 3 epochs, stopped after the first, ends as if it had not been.
 
-    train: name of a checkpoint -> (history, weights), by `trainer`, a function of a notebook. Returns the history.
+    reason: what stops it. train: name of a checkpoint -> (history, weights), by `trainer`, a
+    function of a notebook. Returns the history.
     """
     write_through = trainer.__globals__["write_through"]
 
@@ -71,12 +75,13 @@ def stop_and_go_on(trainer, train, reason, monkeypatch, capsys):
 
 
 def pytest_report_header():
-    how = "Run All in JupyterLab, twice" if CHROMIUM else "without a browser, since Chromium is not installed"
+    without = "without a browser, since Chromium is not installed"
+    how = "Run All in JupyterLab, twice" if CHROMIUM else without
     return f"quick runs: {how}"
 
 
 def prepare_quick_run(name):
-    """Put a notebook that is set to the quick profile into a folder as a student's; return its path."""
+    """Put a notebook set to the quick profile into a folder as a student's; return its path."""
     folder = ROOT / OUTPUT / "mes études"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "data").exists():
@@ -85,8 +90,9 @@ def prepare_quick_run(name):
     (first,) = (cell for cell in notebook.cells if "parameters" in tags(cell))
     first.source = first.source.replace('"full"', '"quick"').replace('"writeup"', '".."')
     nbformat.write(notebook, folder / f"{name}.ipynb")
-    for checkpoint in Path(folder, "build/checkpoints/quick").glob(f"{name.partition('_')[0]}*"):
-        checkpoint.unlink()
+    for kept in ("build/checkpoints/quick", "build/kept"):
+        for path in (folder / kept).glob(f"{name.partition('_')[0]}*"):
+            path.unlink()
     return folder / f"{name}.ipynb"
 
 
@@ -94,15 +100,16 @@ def prepare_quick_run(name):
 def quick_run(name):
     """Run a notebook in the quick profile with warnings as errors, once a test session.
 
-    Where there is a Chromium: by Run All in JupyterLab, and then by Run All once more in the same kernel. Returns the
-    notebook as it was after the first and after the last run.
+    Where there is a Chromium: by Run All in JupyterLab, and then by Run All once more in the same
+    kernel. Returns the notebook as it was after the first and after the last run.
     """
     path = prepare_quick_run(name)
     with tempfile.TemporaryDirectory() as ipython:
         startup = Path(ipython, "profile_default", "startup")
         startup.mkdir(parents=True)
         (startup / "warnings_as_errors.py").write_text(WARNINGS_AS_ERRORS)
-        environment = {"IPYTHONDIR": ipython, "OMP_WAIT_POLICY": "PASSIVE", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        environment = {"IPYTHONDIR": ipython, "OMP_WAIT_POLICY": "PASSIVE"}
+        environment |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         if CHROMIUM is None:
             executed = nbformat.read(path, as_version=4)
             NotebookClient(executed).execute(cwd=path.parent, env=os.environ | environment)
@@ -113,6 +120,28 @@ def quick_run(name):
             page.screenshot(path.with_suffix(".png"))
             run_all(page)
     return executed, nbformat.read(path, as_version=4)
+
+
+def run_again(path, output_dir):
+    """Run each cell of a prepared notebook twice in a row, then each once more and the last one.
+
+    All in one kernel, with what earlier runs have kept. Yields after each time that the last cell
+    has run, with the number of the cell that was run before it; results go to output_dir.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    (first,) = (cell for cell in notebook.cells if "parameters" in tags(cell))
+    first.source = first.source.replace('".."', f'"{output_dir}"')
+    code = [number for number, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    client = NotebookClient(notebook, timeout=600)
+    with client.setup_kernel(cwd=path.parent):
+        for number in code:
+            for _ in "once", "again":
+                client.execute_cell(notebook.cells[number], number)
+        yield code[-1]
+        for number in code[:-1]:
+            for each in number, code[-1]:
+                client.execute_cell(notebook.cells[each], each)
+            yield number
 
 
 @pytest.fixture(scope="session", params=NOTEBOOKS)
@@ -137,7 +166,7 @@ def problem3():
 
 @pytest.fixture
 def small_disk():
-    """Mounts a small file system at a path: small_disk(path, options of tmpfs). Skips where mounting is not allowed."""
+    """small_disk(path, options of tmpfs) mounts one at a path. Skips where that is not allowed."""
     mounted = []
 
     def mount(path, options):

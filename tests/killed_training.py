@@ -33,7 +33,9 @@ def train(problem1, folder, end_file):
     vectors = 0.1 * torch.randn(len(reader.vocabulary), 16)
     model = problem1.TweetClassifier(vectors, 0, hidden=32)
     path = folder / "training.pt"
-    history = problem1.train_classifier(model, tweets, tweets, torch.device("cpu"), path, {"seed": 1}, EPOCHS, 16)
+    history = problem1.train_classifier(
+        model, tweets, tweets, torch.device("cpu"), path, {"seed": 1}, EPOCHS, 16
+    )
     weights = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
     figures = [[entry["loss"], entry["val_accuracy"]] for entry in history]
     end = {"figures": figures, "weights": hashlib.sha256(weights).hexdigest()}
@@ -82,7 +84,9 @@ def main(folder, times):
     for pid in [start(problem1, shared, end_file) for end_file in end_files]:
         os.waitpid(pid, 0)
     both = [end_of(shared, end_file) for end_file in end_files]
-    print(json.dumps({"epochs": EPOCHS, "whole": end_of(whole), "kills": kills, "two at once": both}))
+    print(
+        json.dumps({"epochs": EPOCHS, "whole": end_of(whole), "kills": kills, "two at once": both})
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ import urllib.request
 
 import websocket
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 LIMIT = 900  # seconds for one notebook
 
 
@@ -56,7 +58,10 @@ class Page:
         request = urllib.request.Request(f"{address}/json/new?{url}", method="PUT")
         with urllib.request.urlopen(request, timeout=30) as answer:
             own_address = json.load(answer)["webSocketDebuggerUrl"]
-        self.socket, self.numbers = websocket.create_connection(own_address, timeout=LIMIT), itertools.count(1)
+        self.socket, self.numbers = (
+            websocket.create_connection(own_address, timeout=LIMIT),
+            itertools.count(1),
+        )
 
     def send(self, method, **parameters):
         number = next(self.numbers)
@@ -67,7 +72,9 @@ class Page:
 
     def evaluate(self, expression):
         """The value of a JavaScript expression; a promise is awaited. AssertionError if it throws."""
-        answer = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        answer = self.send(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -79,25 +86,60 @@ class Page:
         raise TimeoutError(f"not within {seconds} s: {expression}")
 
     def screenshot(self, path):
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+        path.write_bytes(
+            base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
+        )
 
 
 @contextlib.contextmanager
 def opened(path, environment):
     """The page of a notebook, opened in a JupyterLab with the given environment, in a workspace of its own."""
     with tempfile.TemporaryDirectory() as profile, contextlib.ExitStack() as stack:
-        environment = os.environ | environment | {"JUPYTERLAB_WORKSPACES_DIR": f"{profile}/workspaces"}
+        environment = (
+            os.environ | environment | {"JUPYTERLAB_WORKSPACES_DIR": f"{profile}/workspaces"}
+        )
         port = free_port()
-        options = ["--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1"]
-        options += [f"--ServerApp.port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={path.parent}"]
-        command, lab = [sys.executable, "-m", "jupyter", "lab", *options], f"http://127.0.0.1:{port}/lab"
+        options = [
+            "--no-browser",
+            "--allow-root",
+            "--expose-app-in-browser",
+            "--ServerApp.ip=127.0.0.1",
+        ]
+        options += [
+            f"--ServerApp.port={port}",
+            "--IdentityProvider.token=",
+            f"--ServerApp.root_dir={path.parent}",
+        ]
+        command, lab = (
+            [sys.executable, "-m", "jupyter", "lab", *options],
+            f"http://127.0.0.1:{port}/lab",
+        )
         stack.enter_context(server(command, lab, path.with_suffix(".lab.log"), environment))
         port = free_port()
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-        options += ["--disable-sync", "--disable-background-networking", "--disable-component-update"]
-        options += ["--remote-allow-origins=*", f"--remote-debugging-port={port}", f"--user-data-dir={profile}"]
-        command, address = [CHROMIUM, *options, "--window-size=1400,1800", "about:blank"], f"http://127.0.0.1:{port}"
-        stack.enter_context(server(command, f"{address}/json/version", path.with_suffix(".chromium.log")))
+        options = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ]
+        options += [
+            "--disable-sync",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ]
+        options += [
+            "--remote-allow-origins=*",
+            f"--remote-debugging-port={port}",
+            f"--user-data-dir={profile}",
+        ]
+        command, address = (
+            [CHROMIUM, *options, "--window-size=1400,1800", "about:blank"],
+            f"http://127.0.0.1:{port}",
+        )
+        stack.enter_context(
+            server(command, f"{address}/json/version", path.with_suffix(".chromium.log"))
+        )
         page = Page(address, f"{lab}/tree/{path.name}")
         page.wait_until("window.jupyterapp && jupyterapp.shell.currentWidget?.context")
         page.evaluate("jupyterapp.shell.currentWidget.context.ready.then(() => true)")

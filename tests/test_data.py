@@ -1,4 +1,4 @@
-"""Where data comes from: data/, then the original host, then the stand-in; and what is said when something is wrong."""
+"""Where data come from: data/, the original host, the stand-in; and what is said in between."""
 
 import concurrent.futures
 import hashlib
@@ -12,18 +12,28 @@ GOOD = b"the right bytes\n" * 500
 SHA256 = hashlib.sha256(GOOD).hexdigest()
 
 
-@pytest.fixture
-def find_data(problem3, tmp_path, monkeypatch):
-    """The loader in an empty working directory that holds nothing but a stand-in."""
+@pytest.fixture(params=["problem1", "problem3"], ids=["first design", "second design"])
+def find_data(request, tmp_path, monkeypatch):
+    """The loader, address -> (path, record), in a folder that holds nothing but a stand-in."""
+    find = request.getfixturevalue(request.param).find_data
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/sample").mkdir(parents=True)
     (tmp_path / "data/sample/few.txt").write_text("a stand-in\n")
-    return lambda url: problem3.find_data("Numbers", [("numbers/all.txt", SHA256, url)], "data/sample/few.txt")
+
+    def find_one(url):
+        file, stand_in = "numbers/all.txt", "data/sample/few.txt"
+        if request.param == "problem1":
+            return find("Numbers", [(file, SHA256, url)], stand_in)
+        return find(file, SHA256, url, stand_in)
+
+    bar = "DownloadProgress" if request.param == "problem1" else "tqdm"
+    find_one.progress = find.__globals__[bar]
+    return find_one
 
 
 @pytest.fixture
 def host():
-    """A local web server: /good and /slow have the file, /cut a part, /wrong other bytes, /moved leads to /good."""
+    """A web server: /good and /slow have the file, /cut a part; /moved leads to /good."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -80,7 +90,9 @@ def test_a_bad_download_is_named_and_leaves_nothing(find_data, host, page, tmp_p
     assert left_over(tmp_path) == []
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9/all.txt", "http://nowhere.invalid/all.txt"])
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9/all.txt", "http://nowhere.invalid/all.txt"]
+)
 def test_a_dead_host_is_noticed_within_seconds(find_data, address, capsys):
     begin = time.monotonic()
     path, _ = find_data(address)
@@ -89,9 +101,14 @@ def test_a_dead_host_is_noticed_within_seconds(find_data, address, capsys):
     assert "ConnectionError" in capsys.readouterr().out
 
 
-def test_an_interrupted_download_leaves_nothing_and_the_next_one_succeeds(find_data, host, problem3, tmp_path):
+def test_an_interrupted_download_leaves_nothing_and_the_next_one_succeeds(
+    find_data, host, tmp_path
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(problem3.DownloadProgress, "update", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(find_data.progress, "update", interrupt)
         find_data(f"{host}/slow")
     assert left_over(tmp_path) == []
     assert find_data(f"{host}/slow")[0].read_bytes() == GOOD
@@ -105,7 +122,9 @@ def test_two_downloads_at_once_both_end_with_the_right_file(find_data, host, tmp
 
 
 @pytest.mark.parametrize("options", ["size=4k", "ro"], ids=["full disk", "read-only folder"])
-def test_a_disk_that_takes_no_file_is_named_and_left_alone(find_data, host, small_disk, tmp_path, options, capsys):
+def test_a_disk_that_takes_no_file_is_named_and_left_alone(
+    find_data, host, small_disk, tmp_path, options, capsys
+):
     small_disk(tmp_path / "data/numbers", options)
     path, _ = find_data(f"{host}/good")
     assert path.name == "few.txt"
@@ -117,14 +136,15 @@ def test_a_wrong_file_in_place_is_neither_used_nor_deleted(find_data, host, tmp_
     wrong = tmp_path / "data/numbers/all.txt"
     wrong.parent.mkdir()
     wrong.write_text("<html>404</html>")
-    with pytest.raises(ValueError, match=r"data/numbers/all\.txt is damaged or another file.*Move it away"):
+    said = r"data/numbers/all\.txt is damaged or another file.*Move it away"
+    with pytest.raises(ValueError, match=said):
         find_data(f"{host}/good")
     assert wrong.read_text() == "<html>404</html>"
 
 
-def test_without_any_source_the_error_says_what_to_do(problem3, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"put one of data/numbers/all\.txt in place") as raised:
-        problem3.find_data("Numbers", [("numbers/all.txt", SHA256, None)], "data/sample/few.txt")
-    assert f"looked for in {tmp_path.name}/; that should be the folder of" in str(raised.value)
+def test_without_any_source_the_error_says_what_to_do(find_data, tmp_path):
+    (tmp_path / "data/sample/few.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"put .*in place .*data/README\.md says") as raised:
+        find_data("http://127.0.0.1:9/all.txt")
+    assert "data/numbers/all.txt" in str(raised.value)
     assert str(tmp_path) not in str(raised.value)

@@ -96,8 +96,8 @@ def test_the_readme_promises_the_platforms_of_the_lock():
 
 @pytest.mark.parametrize("version", ["3.10.14", "3.13.1", None])
 def test_another_python_is_named(bare_make, version):
-    scripts = {"python3": f'[ "$1" = --version ] && echo "Python {version}" || exit 1'} if version else {}
-    done = bare_make("setup", **scripts)
+    script = f'[ "$1" = --version ] && echo "Python {version}" || exit 1'
+    done = bare_make("setup", **({"python3": script} if version else {}))
     assert done.returncode != 0
     assert "Python 3.11 or 3.12 is needed" in done.stdout
     assert (version or "found") in done.stdout
@@ -144,7 +144,9 @@ def test_an_environment_that_no_longer_fits_is_made_anew(bare_make, change):
     assert "Installing" not in bare_make("setup", folder).stdout
 
 
-@pytest.mark.parametrize("scripts", [{}, {"apt-get": "exit 1", "id": "echo 1000"}], ids=["no apt", "no sudo"])
+@pytest.mark.parametrize(
+    "scripts", [{}, {"apt-get": "exit 1", "id": "echo 1000"}], ids=["no apt", "no sudo"]
+)
 def test_without_latex_the_packages_are_named(bare_make, scripts):
     done = bare_make("latex", **scripts)
     assert done.returncode != 0
@@ -153,7 +155,8 @@ def test_without_latex_the_packages_are_named(bare_make, scripts):
 
 @pytest.mark.parametrize("reason", [ImportError, OSError])
 def test_a_torchtext_that_does_not_load_is_explained(reason):
-    cell = next(cell.source for cell in read_notebook("problem1_rnn").cells if "import torchtext" in cell.source)
+    cells = read_notebook("problem1_rnn").cells
+    cell = next(cell.source for cell in cells if "import torchtext" in cell.source)
     program = f"""
 import builtins
 load = builtins.__import__
@@ -167,20 +170,25 @@ exec({cell!r})
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     message = done.stderr.splitlines()[-1]
     assert done.returncode == 1 and message.startswith("ImportError")
-    for part in ("torchtext does not load beside torch", "0.18.0", "pip install torch==2.3.1", "restart the kernel"):
+    command = "pip install torch==2.3.1"
+    for part in ("torchtext does not load beside torch", "0.18.0", command, "restart the kernel"):
         assert part in message
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "profile", "short"), [(4, "full", True), (1, "quick", True), (8, "full", False), (4, "quick", False)]
+    ("gigabytes", "profile", "short"),
+    [(4, "full", True), (1, "quick", True), (8, "full", False), (4, "quick", False)],
 )
-def test_too_little_memory_is_said_with_what_to_do(problem3, monkeypatch, capsys, gigabytes, profile, short):
+def test_too_little_memory_is_said_with_what_to_do(
+    problem1, monkeypatch, capsys, gigabytes, profile, short
+):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=gigabytes * 1e9))
-    monkeypatch.setitem(problem3.check_memory.__globals__, "profile", profile)
-    problem3.check_memory(full=5, quick=3)
+    monkeypatch.setitem(problem1.check_memory.__globals__, "profile", profile)
+    problem1.check_memory(full=5, quick=3)
     said = capsys.readouterr().out
     if not short:
         assert said == ""
         return
-    for part in (f"the {profile} profile needs", f"here are {gigabytes}.0", 'profile = "quick" (3 GB)', "are kept"):
+    instead = 'profile = "quick" (3 GB)'
+    for part in (f"the {profile} profile needs", f"here are {gigabytes}.0", instead, "are kept"):
         assert part in said

@@ -14,7 +14,11 @@ def test_twenty_kills_at_random_moments_end_at_the_same_figures(tmp_path):
     assert len(found["whole"]["figures"]) == found["epochs"]
     assert len(found["kills"]) == 20
     for kill in found["kills"]:
-        assert kill["end"] == found["whole"], f"killed at {kill['moment']:.0%}, with {kill['epochs']} epochs kept"
-    assert len({kill["epochs"] for kill in found["kills"]}) >= 4, "the moments are spread over the training"
+        assert kill["end"] == found["whole"], (
+            f"killed at {kill['moment']:.0%}, with {kill['epochs']} epochs kept"
+        )
+    assert len({kill["epochs"] for kill in found["kills"]}) >= 4, (
+        "the moments are spread over the training"
+    )
     assert found["two at once"] == [found["whole"]] * 2
     assert list(tmp_path.glob("*/*.stale")) == [], "no checkpoint was damaged"

@@ -44,7 +44,9 @@ def test_lstm_cell_equals_the_built_in(problem1, dtype, tolerance, bias, batch):
     inputs = torch.randn(STEPS, *batch, INPUT, dtype=dtype)
     state = [torch.randn(*batch, HIDDEN, dtype=dtype) for _ in range(2)]
     weights = torch.randn(STEPS, *batch, HIDDEN, dtype=dtype)
-    for ours, theirs in zip(run(own, inputs, state, weights), run(builtin, inputs, state, weights), strict=True):
+    for ours, theirs in zip(
+        run(own, inputs, state, weights), run(builtin, inputs, state, weights), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
@@ -64,7 +66,9 @@ def test_lstm_cell_names_a_wrong_input_shape(problem1, shape):
 @pytest.mark.parametrize("shape", [(BATCH, HIDDEN + 1), (BATCH + 1, HIDDEN), (HIDDEN,)])
 def test_lstm_cell_names_a_wrong_state_shape(problem1, shape):
     with pytest.raises(ValueError, match=str(HIDDEN)):
-        problem1.LSTMCell(INPUT, HIDDEN)(torch.zeros(BATCH, INPUT), (torch.zeros(shape), torch.zeros(shape)))
+        problem1.LSTMCell(INPUT, HIDDEN)(
+            torch.zeros(BATCH, INPUT), (torch.zeros(shape), torch.zeros(shape))
+        )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,9 @@ def test_cleaning_of_texts_that_broke_others(problem1, text, tokens):
 def test_any_text_becomes_a_few_lower_case_tokens(problem1, text):
     tokens = problem1.tokenize(text).split()
     assert 1 <= len(tokens) <= problem1.MAX_TOKENS
-    assert not any(character.isascii() and character.isupper() for token in tokens for character in token)
+    assert not any(
+        character.isascii() and character.isupper() for token in tokens for character in token
+    )
 
 
 def test_a_text_of_ten_thousand_characters_is_cut(problem1):
@@ -122,9 +128,14 @@ def test_tweets_in_another_layout_are_refused(problem1, tmp_path, content):
 
 def test_tweets_in_the_expected_layout_are_read(problem1, tmp_path):
     path = tmp_path / "tweets.csv"
-    path.write_bytes(f"{GOOD_ROW}\n".encode() + '"0","2","","NO_QUERY","","I caf\xe9 forgot"\n'.encode("latin-1"))
+    path.write_bytes(
+        f"{GOOD_ROW}\n".encode() + '"0","2","","NO_QUERY","","I caf\xe9 forgot"\n'.encode("latin-1")
+    )
     tweets = problem1.read_tweets(path, "")
-    assert tweets.label.tolist() == [1.0, 0.0] and tweets.text.tolist() == ["a good day", "I café forgot"]
+    assert tweets.label.tolist() == [1.0, 0.0] and tweets.text.tolist() == [
+        "a good day",
+        "I café forgot",
+    ]
 
 
 def test_emoticons_are_put_back_by_label_and_nothing_else_changes(problem1):
@@ -139,7 +150,10 @@ def test_emoticons_are_put_back_by_label_and_nothing_else_changes(problem1):
         assert set(changed[touched & (labels == label)]) == forms
 
 
-@given(st.lists(st.sampled_from([":)", ":))", ":d", "a:d", "<3", "d", "."]), max_size=4), st.sampled_from([":)", ":d"]))
+@given(
+    st.lists(st.sampled_from([":)", ":))", ":d", "a:d", "<3", "d", "."]), max_size=4),
+    st.sampled_from([":)", ":d"]),
+)
 def test_a_whole_token_is_found_where_it_stands_alone(problem1, tokens, token):
     assert bool(re.search(problem1.whole(token), " ".join(tokens))) == (token in tokens)
 
@@ -168,7 +182,10 @@ def test_a_batch_of_one_equals_the_batch(problem1):
     model = problem1.TweetClassifier(torch.randn(len(reader.vocabulary), 6), 0, hidden=4)
     documents = ["good day", "so bad", "nothing known here", "good"]
     together = problem1.predict_logits(model, reader.read(documents), torch.device("cpu"))
-    alone = [problem1.predict_logits(model, reader.read([text]), torch.device("cpu"))[0] for text in documents]
+    alone = [
+        problem1.predict_logits(model, reader.read([text]), torch.device("cpu"))[0]
+        for text in documents
+    ]
     np.testing.assert_allclose(together, alone, atol=1e-6)
     assert model.training, "the training flag is restored"
 
@@ -181,7 +198,10 @@ def test_the_vectors_that_a_model_starts_from_stay_as_they_are(problem1):
 
 
 def test_pieces_leave_no_word_unknown(problem1, capfd):
-    documents = [f"i am sooo happy {word} <gap> @user !!!" for word in ("today", "morning", "evening", "lovin")] * 50
+    documents = [
+        f"i am sooo happy {word} <gap> @user !!!"
+        for word in ("today", "morning", "evening", "lovin")
+    ] * 50
     pieces = problem1.Pieces(documents, 25)
     reader = problem1.Reader(pieces, documents, 1)
     assert capfd.readouterr().err == ""
@@ -193,7 +213,11 @@ def test_pieces_leave_no_word_unknown(problem1, capfd):
 def test_the_learning_rate_rises_once_and_falls_to_zero(problem1):
     rates = [problem1.one_cycle(step, 100) for step in range(101)]
     top = int(np.argmax(rates))
-    assert 15 <= top <= 25 and max(rates) == pytest.approx(1, abs=0.02) and rates[-1] == pytest.approx(0, abs=1e-9)
+    assert (
+        15 <= top <= 25
+        and max(rates) == pytest.approx(1, abs=0.02)
+        and rates[-1] == pytest.approx(0, abs=1e-9)
+    )
     assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
 
 
@@ -209,7 +233,9 @@ def test_each_weight_has_one_optimizer_and_muon_knows_the_gates(problem1, rnn, g
         assert [group["blocks"] for group in groups if "blocks" in group] == [gates] * muon
 
 
-@pytest.mark.parametrize("scores, stuck", [([0.5], False), ([0.5, 0.4, 0.4], True), ([0.5, 0.4, 0.6], False)])
+@pytest.mark.parametrize(
+    "scores, stuck", [([0.5], False), ([0.5, 0.4, 0.4], True), ([0.5, 0.4, 0.6], False)]
+)
 def test_training_stops_when_two_epochs_bring_nothing(problem1, scores, stuck):
     assert problem1.is_stuck([{"val_accuracy": score} for score in scores]) == stuck
 
@@ -238,16 +264,22 @@ def test_what_a_word_matters_is_the_change_without_it(problem1):
 
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, MemoryError, torch.cuda.OutOfMemoryError])
-def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem1, tmp_path, monkeypatch, capsys, reason):
+def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(
+    problem1, tmp_path, monkeypatch, capsys, reason
+):
     reader = small_reader(problem1)
     tweets = reader.read(SMALL, ["good" in text for text in SMALL])
-    vectors = torch.randn(len(reader.vocabulary), 6, generator=torch.Generator().manual_seed(0)).numpy()
+    vectors = torch.randn(
+        len(reader.vocabulary), 6, generator=torch.Generator().manual_seed(0)
+    ).numpy()
 
     def train(name):
         torch.manual_seed(0)
         model = problem1.TweetClassifier(vectors.copy(), 0, hidden=4)
         path, fingerprint = tmp_path / name, {"seed": 1}
-        history = problem1.train_classifier(model, tweets, tweets, torch.device("cpu"), path, fingerprint, 3, 16)
+        history = problem1.train_classifier(
+            model, tweets, tweets, torch.device("cpu"), path, fingerprint, 3, 16
+        )
         return [(entry["loss"], entry["val_accuracy"]) for entry in history], model.state_dict()
 
     stop_and_go_on(problem1.train_classifier, train, reason, monkeypatch, capsys)
@@ -255,7 +287,11 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(problem1, tm
 
 def test_the_committed_run_passes_85_percent_at_speed_and_its_baseline_is_no_straw_man():
     metrics = read_results(ROOT / "writeup/results")["problem1"]["metrics"]
-    assert (metrics["rows_train"], metrics["rows_val"], metrics["rows_test"]) == (960_000, 320_000, 320_000)
+    assert (metrics["rows_train"], metrics["rows_val"], metrics["rows_test"]) == (
+        960_000,
+        320_000,
+        320_000,
+    )
     assert metrics["test_accuracy"] >= 0.855 and metrics["test_accuracy_ci_low"] > 0.85
     assert metrics["linear_test_accuracy"] >= 0.825
     assert metrics["tweets_per_second"] >= 3 * metrics["tutorial_tweets_per_second"]

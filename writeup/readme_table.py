@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROW = re.compile(r"^(\| .* \| )(.*?)( \| `(problem[123])\.(\w+)`(?: \((%|\.\d)\))? \|)$", re.MULTILINE)
+ROW = re.compile(
+    r"^(\| .* \| )(.*?)( \| `(problem[123])\.(\w+)`(?: \((%|\.\d)\))? \|)$", re.MULTILINE
+)
 
 
 def show(value, style):
@@ -41,6 +43,7 @@ if __name__ == "__main__":
     readme = ROOT / "README.md"
     partial = readme.with_suffix(".partial")
     partial.write_text(
-        fill(readme.read_text(encoding="utf-8"), read_results(ROOT / "writeup" / "results")), encoding="utf-8"
+        fill(readme.read_text(encoding="utf-8"), read_results(ROOT / "writeup" / "results")),
+        encoding="utf-8",
     )
     partial.replace(readme)

@@ -22,7 +22,20 @@ NOTEBOOKS = {
     "problem3": "problem3_gnn.ipynb",
 }
 PDF = "writeup/writeup.pdf"
-QUESTIONS = ["1(a)", "1(b)", "1(c)", "1(d)", "2(a)", "2(b)", "2(c)", "2(d)", "2(e)", "3(a)", "3(b)", "3(c)"]
+QUESTIONS = [
+    "1(a)",
+    "1(b)",
+    "1(c)",
+    "1(d)",
+    "2(a)",
+    "2(b)",
+    "2(c)",
+    "2(d)",
+    "2(e)",
+    "3(a)",
+    "3(b)",
+    "3(c)",
+]
 STUDENT_LINES = ["studentname", "studentid"] + [
     kind + number for number in ("one", "two", "three") for kind in ("collaborators", "aitools")
 ]
@@ -50,12 +63,18 @@ def read_notebook(path):
 
 def code_cells(notebook):
     """The code cells that are not empty, numbered from 1."""
-    return list(enumerate((c for c in notebook.cells if c.cell_type == "code" and c.source.strip()), 1))
+    return list(
+        enumerate((c for c in notebook.cells if c.cell_type == "code" and c.source.strip()), 1)
+    )
 
 
 def text_of(output):
     """What a reader can read of an output; pictures left out."""
-    shown = [text for kind, text in output.get("data", {}).items() if kind.startswith("text/") or "svg" in kind]
+    shown = [
+        text
+        for kind, text in output.get("data", {}).items()
+        if kind.startswith("text/") or "svg" in kind
+    ]
     return "\n".join([output.get("text", ""), *shown])
 
 
@@ -221,19 +240,27 @@ def check_pdf(root):
     keywords = (reader.metadata or {}).get("/Keywords", "")
     for problem in NOTEBOOKS:
         macros = root / f"writeup/results/{problem}.tex"
-        if macros.exists() and f"{problem}={hashlib.md5(macros.read_bytes()).hexdigest().upper()}" not in keywords:
+        if (
+            macros.exists()
+            and f"{problem}={hashlib.md5(macros.read_bytes()).hexdigest().upper()}" not in keywords
+        ):
             yield f"built from other results of {problem} than those in writeup/results/: make pdf."
     found = question_pages(reader)
     for question in QUESTIONS:
         if question not in found:
             yield f"question {question} has no bookmark."
     loose = {
-        font.get("/BaseFont", "/?") for page in pages for font in fonts(page["/Resources"]) if not is_embedded(font)
+        font.get("/BaseFont", "/?")
+        for page in pages
+        for font in fonts(page["/Resources"])
+        if not is_embedded(font)
     }
     for name in sorted(loose):
         yield f"the font {name[1:]} is not embedded."
     text = unicodedata.normalize("NFKC", " ".join(page.extract_text() for page in pages))
-    if not missing_student_lines(root) and "to be filled in by the student" in " ".join(text.split()):
+    if not missing_student_lines(root) and "to be filled in by the student" in " ".join(
+        text.split()
+    ):
         yield "built before writeup/student.tex was filled in: make pdf."
 
 
@@ -256,7 +283,9 @@ def preflight(root):
     problems = []
     for problem, notebook in NOTEBOOKS.items():
         problems += [f"{notebook}: {reason}" for reason in check_notebook(root, problem)]
-        problems += [f"writeup/results/{problem}.json: {reason}" for reason in check_results(root, problem)]
+        problems += [
+            f"writeup/results/{problem}.json: {reason}" for reason in check_results(root, problem)
+        ]
     problems += [f"{PDF}: {reason}" for reason in check_pdf(root)]
     return list(dict.fromkeys(problems))
 
@@ -277,21 +306,33 @@ def build(root):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Check everything, then fill submission/.")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent.parent, help="the repository")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path(__file__).parent.parent, help="the repository"
+    )
     root = parser.parse_args(arguments).folder
     problems, missing = preflight(root), missing_student_lines(root)
     if problems:
         print("Not ready to submit:", *problems, sep="\n- ")
     if missing:
-        print("For you to fill in, in writeup/student.tex (then make pdf):", *(f"\\{m}" for m in missing), sep="\n- ")
+        print(
+            "For you to fill in, in writeup/student.tex (then make pdf):",
+            *(f"\\{m}" for m in missing),
+            sep="\n- ",
+        )
     if problems or missing:
         print("submission/ was left as it is.")
         return 1
     print(f"Checked:\n{CHECKED}\n")
     print(f"{build(root).name}/ holds {Path(PDF).name}, {', '.join(NOTEBOOKS.values())}.")
-    print("Upload these four files to Gradescope, not zipped, and assign the pages to the questions:")
+    print(
+        "Upload these four files to Gradescope, not zipped, and assign the pages to the questions:"
+    )
     for question, (first, last) in question_pages(pypdf.PdfReader(root / PDF)).items():
-        print(f"  {question}  page {first}" if first == last else f"  {question}  pages {first}-{last}")
+        print(
+            f"  {question}  page {first}"
+            if first == last
+            else f"  {question}  pages {first}-{last}"
+        )
     return 0
 
 

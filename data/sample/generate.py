@@ -72,7 +72,13 @@ NEGATIVE = [
     "bad news: {t} is gone",
     "missing {t} a lot",
 ]
-NEUTRAL = ["{t} again", "thinking about {t}", "anyone else at {t}?", "off to {t} now", "more on {t} here"]
+NEUTRAL = [
+    "{t} again",
+    "thinking about {t}",
+    "anyone else at {t}?",
+    "off to {t} now",
+    "more on {t} here",
+]
 ENDINGS = [
     "",
     "",
@@ -106,7 +112,9 @@ def tweet(rng, label):
         phrases = NEUTRAL + (NEGATIVE if label else POSITIVE)
     words = rng.choice(OPENINGS) + rng.choice(phrases).format(t=rng.choice(TOPICS))
     if rng.random() < 0.3:
-        words += rng.choice([" and ", "  ", ", "]) + rng.choice(NEUTRAL).format(t=rng.choice(TOPICS))
+        words += rng.choice([" and ", "  ", ", "]) + rng.choice(NEUTRAL).format(
+            t=rng.choice(TOPICS)
+        )
     return words + rng.choice(ENDINGS)
 
 
@@ -116,7 +124,10 @@ def write_tweets(path, counts, rng):
     for label, count in counts.items():
         texts = [tweet(rng, label) for _ in range(count)]
         texts[:3] = ["", "@user", "http://url"]
-        rows += [(label, number, "", "NO_QUERY", "", text) for number, text in enumerate(texts, len(rows))]
+        rows += [
+            (label, number, "", "NO_QUERY", "", text)
+            for number, text in enumerate(texts, len(rows))
+        ]
     buffer = io.StringIO(newline="")
     csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
     path.write_bytes(buffer.getvalue().encode("latin-1"))
@@ -169,7 +180,13 @@ VERBS = [
     ("eat", "eats", "ate", ["mange", "manges", "mange", "mangeons", "mangez", "mangent"], "mangé"),
     ("love", "loves", "loved", ["aime", "aimes", "aime", "aimons", "aimez", "aiment"], "aimé"),
     ("want", "wants", "wanted", ["veux", "veux", "veut", "voulons", "voulez", "veulent"], "voulu"),
-    ("take", "takes", "took", ["prends", "prends", "prend", "prenons", "prenez", "prennent"], "pris"),
+    (
+        "take",
+        "takes",
+        "took",
+        ["prends", "prends", "prend", "prenons", "prenez", "prennent"],
+        "pris",
+    ),
 ]
 OBJECTS = [
     ("the bread", "le pain"),
@@ -218,7 +235,9 @@ def sentence(rng):
     verb = preterite if past else third if person == 2 else base
     verbe, participe = (AVOIR[person], participle) if past else (present[person], "")
     if asked:
-        return join(do, english, base, thing) + "?", join("est-ce que", french, verbe, participe, chose) + " ?"
+        return join(do, english, base, thing) + "?", join(
+            "est-ce que", french, verbe, participe, chose
+        ) + " ?"
     return (
         join(english, f"{do}n't {base}" if negated else verb, thing) + ".",
         join(french, ne, verbe, pas, participe, chose) + ".",
@@ -231,7 +250,11 @@ def write_pairs(path, count, rng):
     while len(pairs) < count:
         pairs.add(sentence(rng))
     ordered = sorted(pairs, key=lambda pair: (len(pair[0]), pair))
-    path.write_text("".join(f"{english}\t{french}\n" for english, french in ordered), encoding="utf-8", newline="\n")
+    path.write_text(
+        "".join(f"{english}\t{french}\n" for english, french in ordered),
+        encoding="utf-8",
+        newline="\n",
+    )
 
 
 # Page networks --------------------------------------------------------------------------------------------------------
@@ -249,11 +272,18 @@ def page_network(nodes, words, rng):
             targets.append(targets[-1])
         else:
             popular = rng.random()
-            links.append(sorted({rng.choice(pool) for _ in range(rng.randint(1, 2 + int(10 * popular)))} - {node}))
+            links.append(
+                sorted(
+                    {rng.choice(pool) for _ in range(rng.randint(1, 2 + int(10 * popular)))}
+                    - {node}
+                )
+            )
             targets.append(int(10 ** (1.5 + 2 * popular + rng.gauss(0, 0.3))))
         if node % 8 < 4:
             pool += [node] * (1 + int(4 * popular)) + links[-1]
-        telling = {min(19, int(20 * abs(popular + rng.gauss(0, 0.1)))) for _ in range(3)}  # of the first 20 words
+        telling = {
+            min(19, int(20 * abs(popular + rng.gauss(0, 0.1)))) for _ in range(3)
+        }  # of the first 20 words
         features.append(sorted(telling | set(rng.sample(range(20, words), 8))))
     return links, features, targets
 
@@ -263,14 +293,20 @@ def write_networks(path, sizes, rng):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, nodes in sizes.items():
             links, features, targets = page_network(nodes, 200, rng)
-            order = rng.sample(range(nodes), nodes)  # the keys of the real file are in no order either
+            order = rng.sample(
+                range(nodes), nodes
+            )  # the keys of the real file are in no order either
             texts = {
-                "edges.csv": "id1,id2\n" + "".join(f"{a},{b}\n" for a in range(nodes) for b in links[a]),
+                "edges.csv": "id1,id2\n"
+                + "".join(f"{a},{b}\n" for a in range(nodes) for b in links[a]),
                 "features.json": json.dumps({str(node): features[node] for node in order}),
-                "target.csv": "id,target\n" + "".join(f"{node},{target}\n" for node, target in enumerate(targets)),
+                "target.csv": "id,target\n"
+                + "".join(f"{node},{target}\n" for node, target in enumerate(targets)),
             }
             for ending, text in texts.items():
-                member = zipfile.ZipInfo(f"wikipedia/{name}/musae_{name}_{ending}", (2000, 1, 1, 0, 0, 0))
+                member = zipfile.ZipInfo(
+                    f"wikipedia/{name}/musae_{name}_{ending}", (2000, 1, 1, 0, 0, 0)
+                )
                 archive.writestr(member, text, zipfile.ZIP_DEFLATED)
 
 
@@ -278,4 +314,8 @@ if __name__ == "__main__":
     write_tweets(HERE / "tweets.csv", {0: 1000, 4: 1000}, random.Random(1))
     write_tweets(HERE / "tweets_manual.csv", {0: 24, 2: 12, 4: 24}, random.Random(2))
     write_pairs(HERE / "eng-fra.txt", 1000, random.Random(3))
-    write_networks(HERE / "wikipedia.zip", {"chameleon": 300, "squirrel": 400, "crocodile": 500}, random.Random(4))
+    write_networks(
+        HERE / "wikipedia.zip",
+        {"chameleon": 300, "squirrel": 400, "crocodile": 500},
+        random.Random(4),
+    )
