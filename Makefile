@@ -96,7 +96,9 @@ build/quick/writeup.pdf: $(NOTEBOOKS:%=build/quick/%.ipynb) $(TEX) | latex
 full: | setup latex
 	for notebook in $(NOTEBOOKS); do \
 	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level ERROR \
-	    --ExecutePreprocessor.record_timing=False --coalesce-streams $$notebook.ipynb || exit 1; \
+	    --ExecutePreprocessor.record_timing=False $$notebook.ipynb \
+	  && $(BIN)/jupyter nbconvert --to notebook --inplace --log-level ERROR --coalesce-streams \
+	    $$notebook.ipynb || exit 1; \
 	done
 	$(MAKE) pdf
 
