@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pypdf
+from macros import ESCAPE
 
 NOTEBOOKS = {
     "problem1": "problem1_rnn.ipynb",
@@ -177,9 +178,8 @@ def check_results(root, problem):
     for name, source in sources.items():
         if source.startswith(STAND_INS):
             yield f"{name} is a stand-in, {source}: data/README.md says how to get the real data."
-    escape = str.maketrans({character: f"\\{character}" for character in "#$%&_{}"})
     for name, value in metrics.items():
-        if f"\\defresult{{{problem}}}{{{name}}}{{{str(value).translate(escape)}}}" not in macros:
+        if f"\\defresult{{{problem}}}{{{name}}}{{{str(value).translate(ESCAPE)}}}" not in macros:
             yield f"{name} is another in {problem}.tex: run {NOTEBOOKS[problem]} again, then make pdf."
 
 
