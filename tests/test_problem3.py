@@ -172,7 +172,8 @@ def test_a_split_is_80_to_20_and_covers_each_node_once(problem3, n, seed):
 def heard_by_definition(data, at, y, train):
     """The ten numbers of each node, node by node and relation by relation."""
     relations = [data.links.toarray(), data.links.T.toarray()]
-    relations += [cosine.numpy().astype(float) ** 2 for cosine in data.cosines.values()]
+    rows = [part.toarray() for part in data.rows.values()]
+    relations += [(part @ part.T) ** 2 for part in rows]
     median, heard = np.median(y[train]), []
     for v in range(len(at)):
         row = []
