@@ -30,7 +30,7 @@ def cell_with(definition):
 
 
 IMPORTS = """
-import dis, functools, hashlib, io, math, types
+import dis, functools, hashlib, inspect, io, math, types
 import numpy as np, pandas as pd, scipy.sparse, torch
 from pathlib import Path
 """
@@ -151,6 +151,24 @@ SAME = {
 def test_a_key_does_not_change_with_anything_else(old, new):
     changed = PROGRAM.replace(old, new)
     assert (changed != PROGRAM or not old) and key_of(changed) == key_of(PROGRAM)
+
+
+OPTIMIZER = """
+class Steps(torch.optim.Optimizer):
+    def __init__(self, weights):
+        super().__init__(weights, {})
+
+    @torch.no_grad()
+    def step(self):
+        return 70
+"""
+
+
+def test_a_key_does_not_change_when_an_optimizer_is_made():
+    """torch decorates the step of an optimizer's class when the first one of it is made."""
+    made = OPTIMIZER + "\nSteps([torch.zeros(1, requires_grad=True)])\n"
+    keys = [key_of(PROGRAM + program, "Steps") for program in (OPTIMIZER, made)]
+    assert keys[0] == keys[1] != key_of(PROGRAM + made.replace("70", "71"), "Steps")
 
 
 VALUES = {
