@@ -12,7 +12,8 @@
 NOTEBOOKS := problem1_rnn problem2_attention problem3_gnn
 BIN := .venv/bin
 OUTPUT := writeup
-TEX := $(wildcard writeup/*.tex writeup/sections/*.tex writeup/*.bib writeup/ai_tools/*/*)
+TEX := $(wildcard writeup/*.tex writeup/student.toml writeup/sections/*.tex writeup/*.bib \
+  writeup/ai_tools/problem?)
 
 # Two trainings at once, or a busy core, would stall OpenMP's spinning barriers.
 export OMP_WAIT_POLICY := PASSIVE
@@ -47,6 +48,7 @@ setup:
 	       "$$(python3 --version 2>&1). Install one of them, for example with" \
 	       "'apt install python3.11-venv' or from python.org."; exit 1; \
 	fi; \
+	[ ! -L .venv ] || rm .venv; \
 	$$python -m venv --clear .venv || { \
 	  echo "Creating .venv failed: install the venv module ('apt install python3-venv')."; exit 1; }; \
 	echo "Installing requirements.lock into .venv: on Linux 3.3 GB to download, 6 GB on the disk."; \
@@ -63,10 +65,18 @@ lock: | setup
 	$(BIN)/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command 'make lock' -o requirements.lock --quiet
 
-# siunitx.sty stands for the whole list: it is in the last package of it.
+# siunitx.sty stands for the whole list: it is in the last package of it. Its version is what an
+# older LaTeX fails at.
 latex:
 	@if command -v latexmk >/dev/null && command -v pdftoppm >/dev/null \
-	  && kpsewhich siunitx.sty cm-super-ts1.enc lmodern.sty >/dev/null; then exit 0; fi; \
+	  && kpsewhich siunitx.sty cm-super-ts1.enc lmodern.sty >/dev/null; then \
+	  siunitx=$$(sed -n 's/.*{siunitx} *{[^}]*} *{\([^}]*\)}.*/\1/p' "$$(kpsewhich siunitx.sty)"); \
+	  case $$siunitx in [012].*) \
+	    echo "This LaTeX is too old: its siunitx is $$siunitx, 3.0 is needed, which TeX Live has since" \
+	         "May 2021 (Ubuntu since 22.04, Debian since 12). Install a newer TeX Live" \
+	         "(tug.org/texlive), then run make again."; exit 1;; \
+	  esac; exit 0; \
+	fi; \
 	packages="latexmk texlive-latex-recommended texlive-latex-extra texlive-fonts-recommended \
 	  texlive-pictures texlive-science lmodern cm-super poppler-utils"; \
 	sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
@@ -112,9 +122,11 @@ define build_pdf
 	@mkdir -p build/latex/$(1)
 	@$(BIN)/python writeup/listings.py
 	@$(BIN)/python writeup/macros.py $(1)/results
+	@$(BIN)/python writeup/student.py build/latex/$(1)
 	@echo "Building $(1)/writeup.pdf"
 	@$(HEARTBEAT) cd writeup && latexmk -pdf -silent -interaction=nonstopmode -halt-on-error \
-	  -outdir=../build/latex/$(1) -usepretex='\def\outputdir{../$(1)}' writeup.tex \
+	  -outdir=../build/latex/$(1) \
+	  -usepretex='\def\outputdir{../$(1)}\def\builddir{../build/latex/$(1)}' writeup.tex \
 	  >../build/latex/$(1)/latexmk.out 2>&1 \
 	  || { tail -n 30 ../build/latex/$(1)/writeup.log; exit 1; }
 	@cp build/latex/$(1)/writeup.pdf $(1)/writeup.partial.pdf

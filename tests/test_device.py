@@ -1,12 +1,10 @@
 """Where it is computed: the device that can do it, and bfloat16 where it is in hardware."""
 
-import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, load_definitions, read_notebook
+from conftest import load_definitions, read_notebook
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 REFUSALS = {
@@ -66,64 +64,29 @@ def test_the_trial_of_problem_3_runs_on_the_cpu(machine):
     assert namespace["device"] == CPU
 
 
-@pytest.fixture
-def precision():
-    """The definitions of tests/cells/precision.py."""
-    namespace = {}
-    exec((ROOT / "tests/cells/precision.py").read_text(encoding="utf-8"), namespace)
-    return SimpleNamespace(**namespace)
+CAPABILITIES = {(6, 1): False, (7, 5): False, (8, 0): True, (8, 9): True, (12, 0): True}
+FLAGS = {"avx2 avx512f": False, "avx512_bf16": True, "amx_tile amx_bf16": True, None: False}
 
 
-@pytest.mark.parametrize(
-    ("capability", "hardware"),
-    [((6, 1), False), ((7, 5), False), ((8, 0), True), ((8, 9), True), ((12, 0), True)],
-)
-def test_bfloat16_of_cuda_is_in_hardware_from_8_0_on(precision, monkeypatch, capability, hardware):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert precision.computes_in_bfloat16(CUDA) == hardware
-
-
-@pytest.mark.parametrize(
-    ("flags", "hardware"),
-    [("avx2 avx512f", False), ("avx512_bf16", True), ("amx_tile amx_bf16", True), (None, False)],
-)
-def test_bfloat16_of_a_cpu_is_what_its_flags_say(precision, monkeypatch, flags, hardware):
-    monkeypatch.setattr(Path, "exists", lambda path: flags is not None)
-    monkeypatch.setattr(Path, "read_text", lambda path: f"flags : fpu {flags}")
-    assert precision.computes_in_bfloat16(CPU) == hardware
-    assert not precision.computes_in_bfloat16(MPS)
+def test_bfloat16_is_used_where_it_is_in_hardware(problem2, monkeypatch):
+    for capability, hardware in CAPABILITIES.items():
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
+        assert problem2.computes_in_bfloat16(CUDA) == hardware
+    for flags, hardware in FLAGS.items():
+        monkeypatch.setattr(Path, "exists", lambda path, flags=flags: flags is not None)
+        monkeypatch.setattr(Path, "read_text", lambda path, flags=flags: f"flags : fpu {flags}")
+        assert problem2.computes_in_bfloat16(CPU) == hardware
+        assert not problem2.computes_in_bfloat16(MPS)
 
 
 @pytest.mark.parametrize("hardware", [True, False])
-def test_products_are_in_bfloat16_only_where_it_is_fast(precision, monkeypatch, hardware):
-    monkeypatch.setitem(
-        precision.autocast.__globals__, "computes_in_bfloat16", lambda device: hardware
-    )
-    layer = torch.nn.Linear(2, 2)
-    with precision.autocast(CPU):
-        assert layer(torch.ones(1, 2)).dtype == (torch.bfloat16 if hardware else torch.float32)
-    assert layer.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize("hardware", [True, False])
-@pytest.mark.parametrize("recurrent", [True, False])
-@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
-def test_recurrent_layers_stay_in_float32_on_cuda(
-    precision, monkeypatch, device, recurrent, hardware
-):
-    monkeypatch.setitem(
-        precision.autocast.__globals__, "computes_in_bfloat16", lambda device: hardware
-    )
+@pytest.mark.parametrize("device", [CPU, CUDA, MPS], ids=str)
+def test_recurrent_layers_are_never_in_half_precision(problem2, monkeypatch, device, hardware):
+    names = problem2.autocast.__globals__
+    monkeypatch.setitem(names, "computes_in_bfloat16", lambda device: hardware)
     asked = []
     monkeypatch.setattr(torch, "autocast", lambda *given, **named: asked.append((given, named)))
-    precision.autocast(device, recurrent)
-    if device == CUDA and recurrent:
-        assert asked == [(("cuda",), {"enabled": False})], "inside of another autocast too"
-    else:
-        assert asked == [((device.type, torch.bfloat16), {})] * hardware
-
-
-def test_the_cells_that_wait_are_short():
-    for path in (ROOT / "tests/cells").glob("*.py"):
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
-        assert re.match("# Th(is|ese) cells? waits? for", first) and len(lines) < 45
+    problem2.autocast(device, recurrent=True)
+    assert asked == [(("cuda",), {"enabled": False})] * (device == CUDA)
+    problem2.autocast(device)
+    assert asked[device == CUDA :] == [((device.type, torch.bfloat16), {})] * hardware

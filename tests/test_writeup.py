@@ -1,13 +1,33 @@
 """The PDFs: the committed one of the full run, and the one of the quick runs."""
 
 import hashlib
+import os
 import re
+import subprocess
+import unicodedata
 
 import listings
+import matplotlib.pyplot as plt
 import pypdf
 import pytest
+import student
 import submission
 from conftest import ROOT
+
+POINTS = {
+    "1(a)": "1/15",
+    "1(b)": "1/15",
+    "1(c)": "1/15",
+    "1(d)": "1/15",
+    "2(a)": "0.5/15 + 0.5/15",
+    "2(b)": "1/15",
+    "2(c)": "1/15 + 0.5/15",
+    "2(d)": "1/15",
+    "2(e)": "1.5/15",
+    "3(a)": "1/15",
+    "3(b)": "2/15",
+    "3(c)": "2/15",
+}
 
 
 @pytest.fixture(scope="module", params=["committed", "quick"])
@@ -28,6 +48,16 @@ def test_every_question_opens_a_page_of_its_own(pdf):
     assert starts == sorted(starts)
     for question, page in zip(pages, starts, strict=True):
         assert question in pdf[2].pages[page - 1].extract_text()
+
+
+def test_points_stand_beside_each_question_and_in_the_contents(pdf):
+    contents = pdf[2].pages[0].extract_text()
+    for question, (first, _) in submission.question_pages(pdf[2]).items():
+        for text in contents, pdf[2].pages[first - 1].extract_text():
+            (line,) = re.findall(rf"^.*{re.escape(question)}.*$", text, re.M)
+            assert f"({POINTS[question]})" in line
+    for problem, points in {"1": "4/15", "2": "6/15", "3": "5/15"}.items():
+        assert re.search(rf"Problem {problem}: .*\({points}\)", contents)
 
 
 def test_nothing_is_undefined(pdf):
@@ -96,3 +126,78 @@ def test_every_figure_is_spoken_of(section):
     assert figures and all(len(label) == 1 for label in labels)
     for (label,) in labels:
         assert re.search(rf"\\[cC]ref\{{{label}\}}", text), label
+
+
+# The student's part ---------------------------------------------------------------------------------------------------
+
+ALL_LETTERS = student.clean("".join(filter(student.LETTERS.match, map(chr, range(32, 0x3000)))))
+ANSWER = {
+    "screenshots": ["a b.c & ü.png", "two.pdf"],
+    "bugs": f"{ALL_LETTERS}\n\n{''.join(student.SIGNS[::2])}",
+    "correction": "[1] x -- y\n  *z*\n\n" + "https://example.org/" + 60 * "x" + r" \beta ``a''",
+}
+FILLED_IN = {
+    "name": r"Zoë O'Brien & \Łukasz {x}",
+    "id": "a_1",
+    "problem1": {"collaborators": "none", "ai_tools": "50 % #1 $", "answers": [ANSWER]},
+    "problem2": {"collaborators": "", "ai_tools": "Claude", "answers": []},
+    "problem3": {"collaborators": "none", "ai_tools": "none", "answers": []},
+}
+
+
+@pytest.fixture(scope="module")
+def students_pages(tmp_path_factory):
+    """The writeup with nothing but the student's part: (text of the PDF, its reader, LaTeX's log)."""
+    folder = tmp_path_factory.mktemp("student")
+    pictures = folder / "ai_tools/problem1"
+    pictures.mkdir(parents=True)
+    for name in ANSWER["screenshots"]:
+        plt.figure(figsize=(7, 5)).savefig(pictures / name)
+        plt.close()
+    text, copies = student.document(folder, FILLED_IN)
+    (folder / "student.tex").write_text(text, encoding="utf-8")
+    (folder / "screenshots").mkdir()
+    for name, path in copies.items():
+        (folder / "screenshots" / name).write_bytes(path.read_bytes())
+    writeup = (ROOT / "writeup/writeup.tex").read_text(encoding="utf-8")
+    body = "".join(f"\\acknowledgements{{{n}}}\n" for n in (1, 2, 3))
+    head = writeup.partition("\\tableofcontents")[0]
+    path = folder / "pages.tex"
+    path.write_text(f"\\def\\builddir{{{folder}}}\n{head}\n{body}\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", f"-output-directory={folder}", path]
+    done = subprocess.run(command, cwd=ROOT / "writeup", capture_output=True)
+    log = (folder / "pages.log").read_text(errors="replace")
+    assert done.returncode == 0, re.findall(r"^!.*", log, re.M)
+    reader = pypdf.PdfReader(folder / "pages.pdf")
+    return " ".join(" ".join(p.extract_text() for p in reader.pages).split()), reader, log
+
+
+def test_every_letter_that_is_let_through_is_set(students_pages):
+    """And as itself: neither left out nor replaced. An accent may stand apart from its letter."""
+    text, _, log = students_pages
+    parts = set(unicodedata.normalize("NFKD", text.replace("Ð", "ÐĐ")))  # one glyph in T1
+    lost = [c for c in ALL_LETTERS if not parts.intersection(unicodedata.normalize("NFKD", c))]
+    assert lost == []
+    assert "Missing character" not in log and "Token not allowed" not in log
+    assert [float(points) for points in re.findall(r"Overfull \\hbox \((\d+\.\d+)pt", log)] == []
+
+
+def test_the_students_part_is_shown(students_pages):
+    text, reader, _ = students_pages
+    assert "Łukasz" in text and "student id a_1" in text
+    assert "AI tools: 50 % #1 $" in text and r"\beta" in text
+    assert text.count("(to be filled in by the student)") == 1
+    assert reader.metadata.author.startswith(r"Zoë O'Brien & \Łukasz")
+    assert sum(len(page.images) or "/Fm1" in str(page["/Resources"]) for page in reader.pages) > 0
+
+
+def test_a_latex_that_is_too_old_is_named(tmp_path):
+    """kpsewhich finds a siunitx of version 2."""
+    old = tmp_path / "siunitx.sty"
+    old.write_text("\\ProvidesExplPackage {siunitx} {2021-04-17} {2.8e}\n")
+    (tmp_path / "kpsewhich").write_text(f"#!/bin/sh\necho {old}\n")
+    (tmp_path / "kpsewhich").chmod(0o755)
+    here = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["make", "latex"], cwd=ROOT, env=here, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "This LaTeX is too old: its siunitx is 2.8e, 3.0 is needed" in done.stdout

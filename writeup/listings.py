@@ -1,4 +1,4 @@
-"""Write the writeup's listings from the notebooks, so that the two cannot differ: writeup/listings/<name>.txt.
+"""Write the writeup's listings, writeup/listings/<name>.txt, from the notebooks.
 
 The code is that of the notebook to the letter, less its docstrings.
 """
@@ -13,13 +13,17 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "writeup/listings"
 LISTINGS = {
     "problem1_rnn": ["LSTMCell.forward", "TweetClassifier.forward"],
-    "problem2_attention": ["MultiHeadAttention.forward", "TransformerEncoderLayer.forward"],
+    "problem2_attention": [
+        "MultiHeadAttention",
+        "TransformerEncoderLayer",
+        "WordEmbedding.forward",
+    ],
     "problem3_gnn": ["neighbours", "PlainGraphConvolution", "TargetAttention.forward"],
 }
 
 
 def find_definition(source, name):
-    """The function or class `name` (or `Class.method`) in `source`, its indentation and docstrings removed, or None."""
+    """`name` (or `Class.method`) as `source` defines it, dedented, without docstrings; or None."""
     body, node = ast.parse(source).body, None
     for part in name.split("."):
         node = next(

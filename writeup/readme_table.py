@@ -1,7 +1,7 @@
 """Fill the results table of README.md from writeup/results/*.json.
 
-A row of the table ends in the name of its metric, `problemN.metric`; the cell before it receives the value, with the
-number of decimals and the unit that the row's format column states. `problemN.minutes` is the run's wall time.
+A row of the table ends in the name of its metric, `problemN.metric`, and its format in brackets;
+the cell before it receives the value. `problemN.minutes` is the run's wall time.
 """
 
 import json
@@ -15,7 +15,7 @@ ROW = re.compile(
 
 
 def show(value, style):
-    """Format a metric: "%" as a percentage with two decimals, ".d" with d decimals, else as an integer."""
+    """A metric: "%" a percentage with two decimals, ".d" with d decimals, else an integer."""
     if style == "%":
         return f"{100 * value:.2f} %"
     return f"{value:{style}f}" if style else f"{value:,}"

@@ -1,6 +1,6 @@
-"""Check that notebooks, results and PDF belong together, then fill submission/: python writeup/submission.py [folder]
+"""Check all that is handed in, then fill submission/: python writeup/submission.py [repository]
 
-Every problem found is printed; with one of them nothing is written and the exit code is 1. `folder` is the repository.
+Every problem found is printed; with one of them nothing is written and the exit code is 1.
 """
 
 import argparse
@@ -9,12 +9,15 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 import tempfile
-import unicodedata
+import time
 from pathlib import Path
 
 import nbformat
 import pypdf
+import student
+from bs4 import BeautifulSoup
 from macros import ESCAPE
 
 NOTEBOOKS = {
@@ -23,33 +26,20 @@ NOTEBOOKS = {
     "problem3": "problem3_gnn.ipynb",
 }
 PDF = "writeup/writeup.pdf"
-QUESTIONS = [
-    "1(a)",
-    "1(b)",
-    "1(c)",
-    "1(d)",
-    "2(a)",
-    "2(b)",
-    "2(c)",
-    "2(d)",
-    "2(e)",
-    "3(a)",
-    "3(b)",
-    "3(c)",
-]
-STUDENT_LINES = ["studentname", "studentid"] + [
-    kind + number for number in ("one", "two", "three") for kind in ("collaborators", "aitools")
-]
+LETTERS = {"1": "abcd", "2": "abcde", "3": "abc"}
+QUESTIONS = [f"{problem}({letter})" for problem in LETTERS for letter in LETTERS[problem]]
 MACHINE_PATH = re.compile(r"/(?:home|root|Users|tmp|work|opt|mnt)/\S*|[A-Za-z]:[\\/]+Users\S*")
 MENTION = re.compile(r"(?<![\w.])@(?!user\b)\w+")
-STAND_INS = ("data/sample", "mlxtend")
+STAND_IN = "data/sample"
 CHECKED = """\
-- each notebook was run once from top to bottom in the full profile, without an error, a warning, a path or a name
-- each notebook's outputs belong to writeup/results/, which come from the real data
-- the PDF was built from these results, has every question and its fonts, and student.tex is filled in"""
+- each notebook was run once from top to bottom in the full profile
+- no output holds an error, a warning, a path of a machine or a name
+- outputs, results, figures and code of each notebook are of one run, on the real data
+- the PDF was built from these results, has every question and its fonts
+- student.toml is filled in and in the PDF, with each screenshot, its bugs and their correction"""
 
 
-# Notebooks ------------------------------------------------------------------------------------------------------------
+# Notebooks ----------------------------------------------------------------------------------------
 
 
 def read_notebook(path):
@@ -64,47 +54,53 @@ def read_notebook(path):
 
 def code_cells(notebook):
     """The code cells that are not empty, numbered from 1."""
-    return list(
-        enumerate((c for c in notebook.cells if c.cell_type == "code" and c.source.strip()), 1)
-    )
+    cells = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    return list(enumerate(cells, 1))
 
 
 def text_of(output):
-    """What a reader can read of an output; pictures left out."""
-    shown = [
-        text
-        for kind, text in output.get("data", {}).items()
-        if kind.startswith("text/") or "svg" in kind
-    ]
-    return "\n".join([output.get("text", ""), *shown])
-
-
-def output_text(notebook):
-    return "\n".join(text_of(output) for _, cell in code_cells(notebook) for output in cell.outputs)
+    """What a reader can read of an output: no pictures, tags, styles or scripts."""
+    shown = [output.get("text", "")]
+    for kind, text in output.get("data", {}).items():
+        if "html" in kind or "svg" in kind:
+            shown.append(BeautifulSoup(text, "html.parser").get_text(" "))
+        elif kind.startswith("text/"):
+            shown.append(text)
+    return "\n".join(shown)
 
 
 def check_execution(notebook):
     for number, cell in code_cells(notebook):
         if cell.execution_count != number:
             yield (
-                f"not run once from top to bottom: code cell {number} has the execution count {cell.execution_count}; "
-                "restart the kernel and run all cells."
+                f"not run once from top to bottom: code cell {number} has the execution count "
+                f"{cell.execution_count}; restart the kernel and run all cells."
             )
             return
 
 
 def check_outputs(notebook):
+    """What should not be there, each thing once with all the code cells that it stands in."""
+    cells = {}
     for number, cell in code_cells(notebook):
         for output in cell.outputs:
-            text = text_of(output)
-            if output.output_type == "error":
-                yield f"code cell {number} ended in an error: {output.ename}: {output.evalue[:100]}"
-            if output.get("name") == "stderr":
-                yield f"code cell {number} wrote to stderr: {' '.join(text.split())[:100]}"
-            for path in MACHINE_PATH.findall(text):
-                yield f"code cell {number} shows a path of a machine: {path}"
-            for mention in MENTION.findall(text):
-                yield f"code cell {number} shows a name that is not masked: {mention}"
+            for reason in wrong_in(output):
+                cells.setdefault(reason, []).append(str(number))
+    for reason, numbers in cells.items():
+        numbers = list(dict.fromkeys(numbers))
+        yield f"code cell{'s' * (len(numbers) > 1)} {', '.join(numbers)}: {reason}"
+
+
+def wrong_in(output):
+    text = text_of(output)
+    if output.output_type == "error":
+        yield f"an error, {output.ename}: {output.evalue[:100]}"
+    if output.get("name") == "stderr":
+        yield f"written to stderr, {' '.join(text.split())[:100]}"
+    for path in MACHINE_PATH.findall(text):
+        yield f"a path of a machine: {path}"
+    for mention in MENTION.findall(text):
+        yield f"a name that is not masked: {mention}"
 
 
 def assigned_constants(source):
@@ -121,24 +117,55 @@ def assigned_constants(source):
 def check_parameters(notebook):
     tagged = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
     if "injected-parameters" in tagged:
-        yield "holds a cell of injected parameters: it is papermill's copy. Run the notebook itself."
+        yield "holds a cell of injected parameters, as papermill's copy: run the notebook itself."
     if "parameters" not in tagged:
         yield "no cell has the tag parameters."
         return
     values = assigned_constants(tagged["parameters"].source)
     for name, expected in {"profile": "full", "output_dir": "writeup"}.items():
         if values.get(name) != expected:
-            yield f"the parameters cell says {name} = {values.get(name)!r}, not {expected!r}: mend it, run all cells."
+            found = f"{name} = {values.get(name)!r}, not {expected!r}"
+            yield f"the parameters cell says {found}: mend it, run all cells."
 
 
-def check_printed_digest(notebook, root, problem):
-    """save_results printed the digest of the results that it wrote: they must be the ones that are there."""
-    path = root / f"writeup/results/{problem}.json"
-    if not path.exists():
+def check_run(notebook, folder, problem):
+    """Outputs, results, figures and code are of one run; the first thing that is not is named.
+
+    folder holds results/ and figures/; its results file is known to be readable.
+    """
+    text = (folder / f"results/{problem}.json").read_bytes().replace(b"\r\n", b"\n")
+    results = json.loads(text)
+    again = "restart the kernel and run all cells, then make pdf."
+    shown = [shown for _, cell in code_cells(notebook) if (shown := cell_text(cell).strip())]
+    if f"{problem}.json sha256 {digest(text, 16)}" not in "\n".join(shown):
+        yield f"the outputs are of another run than results/{problem}.json: {again}"
+    elif "run" not in results:  # problem 1 does not say yet which run it is of
         return
-    digest = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:16]
-    if f"{problem}.json sha256 {digest}" not in output_text(notebook):
-        yield f"the outputs are of another run than writeup/results/{problem}.json: run all cells, then make pdf."
+    elif changed := changed_cells(notebook, results["cells"].split()):
+        yield f"code cell {changed[0]} was edited after it was run, or run out of order: {again}"
+    elif not all(f"run {results['run']}" in text for text in (shown[0], shown[-1])):
+        yield f"run in parts: its first output is of another run than its last. Now {again}"
+    else:
+        figures = folder.glob(f"figures/p{problem[-1]}_*.pdf")
+        found = {path.name: digest(path.read_bytes(), 16) for path in figures}
+        if others := sorted({name for name, _ in found.items() ^ results["figures"].items()}):
+            yield f"not the figures of this run: {', '.join(others)}; {again}"
+
+
+def changed_cells(notebook, executed):
+    """Numbers of the code cells that are not what the kernel ran last, in order."""
+    cells = code_cells(notebook)
+    last = [None] * (len(cells) - len(executed)) + executed[-len(cells) :]
+    sources = [digest(cell.source.strip().encode(), 8) for _, cell in cells]
+    return [n for (n, _), now, then in zip(cells, sources, last, strict=True) if now != then]
+
+
+def cell_text(cell):
+    return "\n".join(map(text_of, cell.outputs))
+
+
+def digest(content, digits):
+    return hashlib.sha256(content).hexdigest()[:digits]
 
 
 def check_notebook(root, problem):
@@ -153,17 +180,19 @@ def check_notebook(root, problem):
     except ValueError as reason:
         yield str(reason)
         return
-    yield from check_execution(notebook)
+    disorder = list(check_execution(notebook))
+    yield from disorder
     yield from check_outputs(notebook)
     yield from check_parameters(notebook)
-    yield from check_printed_digest(notebook, root, problem)
+    if not disorder and not list(check_results(root, problem)):
+        yield from check_run(notebook, root / "writeup", problem)
 
 
-# Results --------------------------------------------------------------------------------------------------------------
+# Results ------------------------------------------------------------------------------------------
 
 
 def check_results(root, problem):
-    """The results are of the full profile and of real data, and the LaTeX macros hold the same values."""
+    """The results are of the full profile and of real data, and the LaTeX macros say the same."""
     path = root / f"writeup/results/{problem}.json"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -171,23 +200,24 @@ def check_results(root, problem):
         sources = {name: record["source"].replace("\\", "/") for name, record in data.items()}
         macros = path.with_suffix(".tex").read_text(encoding="utf-8")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as reason:
-        yield f"it or {problem}.tex is missing or damaged ({type(reason).__name__}): run {NOTEBOOKS[problem]}."
+        what = f"it or {problem}.tex is missing or damaged ({type(reason).__name__})"
+        yield f"{what}: run {NOTEBOOKS[problem]}, then make pdf."
         return
     if profile != "full":
         yield f"of the {profile} profile: run {NOTEBOOKS[problem]} in the full one."
     for name, source in sources.items():
-        if source.startswith(STAND_INS):
+        if source.startswith(STAND_IN):
             yield f"{name} is a stand-in, {source}: data/README.md says how to get the real data."
     for name, value in metrics.items():
         if f"\\defresult{{{problem}}}{{{name}}}{{{str(value).translate(ESCAPE)}}}" not in macros:
-            yield f"{name} is another in {problem}.tex: run {NOTEBOOKS[problem]} again, then make pdf."
+            yield f"{name} is another in {problem}.tex: make pdf."
 
 
-# PDF ------------------------------------------------------------------------------------------------------------------
+# PDF ----------------------------------------------------------------------------------------------
 
 
 def question_pages(reader):
-    """{question: (first page, last page)}, from 1, by the PDF's bookmarks; the next bookmark ends a question."""
+    """{question: (first page, last page)}, from 1; a bookmark begins one, the next ends it."""
 
     def walk(items):
         for item in items:
@@ -229,8 +259,9 @@ def check_pdf(root):
     if not path.exists():
         yield "missing: make pdf."
         return
-    if path.stat().st_size >= 5_000_000:
-        yield f"too large: {path.stat().st_size / 1e6:.1f} MB, allowed are 5 MB."
+    if path.stat().st_size >= 50_000_000:
+        megabytes = path.stat().st_size / 1e6
+        yield f"too large: {megabytes:.0f} MB, allowed are 50 MB: make the screenshots smaller."
     try:
         reader = pypdf.PdfReader(path)
         pages = list(reader.pages)
@@ -240,11 +271,13 @@ def check_pdf(root):
     keywords = (reader.metadata or {}).get("/Keywords", "")
     for problem in NOTEBOOKS:
         macros = root / f"writeup/results/{problem}.tex"
-        if (
-            macros.exists()
-            and f"{problem}={hashlib.md5(macros.read_bytes()).hexdigest().upper()}" not in keywords
-        ):
+        if macros.exists() and f"{problem}={md5(macros.read_bytes())}" not in keywords:
             yield f"built from other results of {problem} than those in writeup/results/: make pdf."
+    values, wrong, _ = student.read(root / "writeup")
+    if not wrong:
+        text, _ = student.document(root / "writeup", values)
+        if f"student={md5(text.encode())}" not in keywords:
+            yield "built before writeup/student.toml or a screenshot was changed: make pdf."
     found = question_pages(reader)
     for question in QUESTIONS:
         if question not in found:
@@ -257,25 +290,14 @@ def check_pdf(root):
     }
     for name in sorted(loose):
         yield f"the font {name[1:]} is not embedded."
-    text = unicodedata.normalize("NFKC", " ".join(page.extract_text() for page in pages))
-    if not missing_student_lines(root) and "to be filled in by the student" in " ".join(
-        text.split()
-    ):
-        yield "built before writeup/student.tex was filled in: make pdf."
 
 
-# The student's lines --------------------------------------------------------------------------------------------------
+def md5(content):
+    """As pdfTeX writes it into the PDF's keywords."""
+    return hashlib.md5(content).hexdigest().upper()
 
 
-def missing_student_lines(root):
-    """Names of the commands in student.tex that are empty or not there."""
-    path = root / "writeup/student.tex"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    filled = re.findall(r"^\s*\\newcommand\{\\(\w+)\}\{(?!\s*\})", text, re.MULTILINE)
-    return [name for name in STUDENT_LINES if name not in filled]
-
-
-# All of it ------------------------------------------------------------------------------------------------------------
+# All of it ----------------------------------------------------------------------------------------
 
 
 def preflight(root):
@@ -291,48 +313,64 @@ def preflight(root):
 
 
 def build(root):
-    """Replace submission/ by a folder with exactly the PDF and the notebooks; it is never there half filled."""
+    """Replace submission/ by a folder with the PDF and the notebooks; never is it half filled."""
     target = root / "submission"
     with tempfile.TemporaryDirectory(prefix=".submission-", dir=root) as scratch:
-        new = Path(scratch, "new")
+        new, old = Path(scratch, "new"), Path(scratch, "old")
         new.mkdir()
         for file in (PDF, *NOTEBOOKS.values()):
-            shutil.copyfile(root / file, new / Path(file).name)
+            patiently(shutil.copyfile, root / file, new / Path(file).name)
         if target.exists():
-            target.rename(Path(scratch, "old"))
-        new.rename(target)
+            patiently(target.rename, old)
+        try:
+            patiently(new.rename, target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
     return target
+
+
+def patiently(act, *arguments):
+    """Try for two seconds while another program holds a file."""
+    for _ in range(10):
+        try:
+            return act(*arguments)
+        except PermissionError:
+            time.sleep(0.2)
+    return act(*arguments)
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Check everything, then fill submission/.")
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path(__file__).parent.parent, help="the repository"
-    )
-    root = parser.parse_args(arguments).folder
-    problems, missing = preflight(root), missing_student_lines(root)
+    here = Path(__file__).parent.parent
+    parser.add_argument("repository", nargs="?", type=Path, default=here)
+    root = parser.parse_args(arguments).repository
+    sys.stdout.reconfigure(errors="replace")  # on a console that lacks a letter
+    problems = preflight(root)
+    _, wrong, missing = student.read(root / "writeup")
     if problems:
         print("Not ready to submit:", *problems, sep="\n- ")
-    if missing:
-        print(
-            "For you to fill in, in writeup/student.tex (then make pdf):",
-            *(f"\\{m}" for m in missing),
-            sep="\n- ",
-        )
-    if problems or missing:
+    if wrong or missing:
+        heading = "For you to fill in, in writeup/student.toml (then make pdf):"
+        print(heading, *wrong, *missing, sep="\n- ")
+    if problems or wrong or missing:
         print("submission/ was left as it is.")
         return 1
+    try:
+        name = build(root).name
+    except OSError as reason:
+        print(f"submission/ was left as it is: {reason}.")
+        print("Is one of its files open in another program? Then close it, else make room or make")
+        print("the folder writable, and run make submission again.")
+        return 1
     print(f"Checked:\n{CHECKED}\n")
-    print(f"{build(root).name}/ holds {Path(PDF).name}, {', '.join(NOTEBOOKS.values())}.")
+    print(f"{name}/ holds {Path(PDF).name}, {', '.join(NOTEBOOKS.values())}.")
     print(
         "Upload these four files to Gradescope, not zipped, and assign the pages to the questions:"
     )
     for question, (first, last) in question_pages(pypdf.PdfReader(root / PDF)).items():
-        print(
-            f"  {question}  page {first}"
-            if first == last
-            else f"  {question}  pages {first}-{last}"
-        )
+        print(f"  {question}  page{f' {first}' if first == last else f's {first}-{last}'}")
     return 0
 
 

@@ -5,12 +5,17 @@ notebooks run where no real data can be had. No result of a stand-in is a homewo
 """
 
 import csv
+import gzip
 import io
 import json
 import random
 import re
+import struct
 import zipfile
 from pathlib import Path
+
+from matplotlib.font_manager import FontProperties, findfont
+from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).parent
 
@@ -310,6 +315,30 @@ def write_networks(path, sizes, rng):
                 archive.writestr(member, text, zipfile.ZIP_DEFLATED)
 
 
+# Digits ---------------------------------------------------------------------------------------------------------------
+
+
+def write_digits(rng, count=300):
+    """MNIST's two files, with the ten digits of some fonts, turned and moved a little."""
+    fonts = [
+        findfont(FontProperties(family=family, style=style))
+        for family in ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono")
+        for style in ("normal", "italic")
+    ]
+    labels, images = [n % 10 for n in range(count)], b""
+    for label in labels:
+        image = Image.new("L", (28, 28))
+        font = ImageFont.truetype(rng.choice(fonts), rng.randint(18, 24))
+        place = rng.uniform(12, 16), rng.uniform(12, 16)
+        ImageDraw.Draw(image).text(place, str(label), 255, font, "mm")
+        images += image.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR).tobytes()
+    heads = struct.pack(">ii", 2049, count), struct.pack(">iiii", 2051, count, 28, 28)
+    for part, content in zip(
+        ("labels-idx1", "images-idx3"), (heads[0] + bytes(labels), heads[1] + images), strict=True
+    ):
+        (HERE / f"train-{part}-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
+
+
 if __name__ == "__main__":
     write_tweets(HERE / "tweets.csv", {0: 1000, 4: 1000}, random.Random(1))
     write_tweets(HERE / "tweets_manual.csv", {0: 24, 2: 12, 4: 24}, random.Random(2))
@@ -319,3 +348,4 @@ if __name__ == "__main__":
         {"chameleon": 300, "squirrel": 400, "crocodile": 500},
         random.Random(4),
     )
+    write_digits(random.Random(5))
