@@ -49,11 +49,12 @@ def load_definitions(name):
     return SimpleNamespace(**namespace)
 
 
-def stop_and_go_on(trainer, train, reason, monkeypatch, capsys):
+def stop_and_go_on(trainer, train, reason, monkeypatch, capsys, said="stopped.pt: "):
     """Try that a training of 3 epochs, stopped after the first, ends as if it had not been.
 
     reason: what stops it. train: name of a checkpoint -> (history, weights), by `trainer`, a
-    function of a notebook. Returns the history.
+    function of a notebook. said: what stands before the number of epochs that are done. Returns
+    the history.
     """
     write_through = trainer.__globals__["write_through"]
 
@@ -67,7 +68,7 @@ def stop_and_go_on(trainer, train, reason, monkeypatch, capsys):
     whole_history, whole_weights = train("whole.pt")
     for epochs in (1, 3):  # the second time the cell is run once more after its end
         history, weights = train("stopped.pt")
-        assert f"stopped.pt: {epochs} of 3 epochs are done" in capsys.readouterr().out
+        assert f"{said}{epochs} of 3 epochs are done" in capsys.readouterr().out
         assert history == whole_history
         for name, value in whole_weights.items():
             assert torch.equal(weights[name], value), name

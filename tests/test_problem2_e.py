@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, stop_and_go_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -405,23 +405,13 @@ def test_a_training_that_stops_goes_on_and_ends_at_the_same_weights(
     monkeypatch.chdir(tmp_path)
     recipe = RECIPE | {"model": name, "optimizer": optimizer, "dropout": 0.1}
 
-    def run(kept):
-        model, log = problem2.translator(make_data(problem2), recipe, name=kept)
+    def train(kept):
+        name = None if kept == "whole.pt" else kept
+        model, log = problem2.translator(make_data(problem2), recipe, name=name)
         return [(one["loss"], one["val_loss"]) for one in log], model.state_dict()
 
-    def write_and_stop(path, write):
-        problem2.write_through(path, write)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setitem(problem2.train.__globals__, "write_through", write_and_stop)
-        run("stopped")
-    whole_log, whole = run(None)
-    for epochs in (1, 3):  # the second time the cell is run once more after its end
-        log, weights = run("stopped")
-        assert f"{epochs} of 3 epochs are done" in capsys.readouterr().out
-        assert log == whole_log and log[-1][1] < log[0][1] and len(log) == 3
-        assert all(torch.equal(weights[part], value) for part, value in whole.items())
+    log = stop_and_go_on(problem2.train, train, KeyboardInterrupt, monkeypatch, capsys, said="")
+    assert log[-1][1] < log[0][1] and len(log) == 3
 
 
 def search_of(problem2, lowest, trials):

@@ -1,6 +1,5 @@
 """The preflight: a small made-up repository passes it, and everything that should be refused is refused."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import submission
 from conftest import ROOT
 from matplotlib.backends.backend_pdf import PdfPages
 from nbformat import v4
+from submission import digest, md5
 
 SCRIPT = ROOT / "writeup/submission.py"
 PDF, RESULTS = "writeup/writeup.pdf", "writeup/results/problem1.json"
@@ -40,7 +40,7 @@ def write_results(root, problem, **changes):
     macros = {"accuracy": "0.85", "vectors": "50-d \\& 100 \\%"}
     lines = [f"\\defresult{{{problem}}}{{{name}}}{{{value}}}\n" for name, value in macros.items()]
     (root / f"writeup/results/{problem}.tex").write_text("".join(lines), newline="\n")
-    return f"2 metrics in {problem}.json sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}\n"
+    return f"2 metrics in {problem}.json sha256 {digest(text.encode(), 16)}\n"
 
 
 def printed(text, name="stdout"):
@@ -51,10 +51,6 @@ def code(source, count, *outputs, tags=()):
     return v4.new_code_cell(
         source, execution_count=count, outputs=list(outputs), metadata={"tags": list(tags)}
     )
-
-
-def digest(content, digits):
-    return hashlib.sha256(content).hexdigest()[:digits]
 
 
 def write_new_results(root):
@@ -88,7 +84,7 @@ def write_notebook(path, last_line, first_line=""):
     nbformat.write(v4.new_notebook(cells=cells), path)
 
 
-def write_pdf(root, questions=submission.QUESTIONS, text="An answer.", rc=None):
+def write_pdf(root, questions=submission.QUESTIONS, rc=None):
     """A page and a bookmark a question, one page more for 2(b), and the digests that LaTeX puts into the keywords."""
     scratch = root / "pages.pdf"
     titles = ["Homework 4"]
@@ -97,7 +93,7 @@ def write_pdf(root, questions=submission.QUESTIONS, text="An answer.", rc=None):
     with plt.rc_context({"pdf.fonttype": 42, **(rc or {})}), PdfPages(scratch) as pages:
         for title in titles:
             figure = plt.figure(figsize=(3, 1))
-            figure.text(0, 0.5, f"{title}: {text}", fontsize=6)
+            figure.text(0, 0.5, f"{title}: An answer.", fontsize=6)
             pages.savefig(figure)
             plt.close(figure)
     writer = pypdf.PdfWriter(clone_from=scratch)
@@ -105,15 +101,13 @@ def write_pdf(root, questions=submission.QUESTIONS, text="An answer.", rc=None):
     parent = writer.add_outline_item(title="Problems", page_number=0)
     for title in dict.fromkeys(titles[1:]):
         writer.add_outline_item(title=title, page_number=titles.index(title), parent=parent)
-    digests = {
-        p: hashlib.md5((root / f"writeup/results/{p}.tex").read_bytes()).hexdigest()
-        for p in submission.NOTEBOOKS
-    }
+    macros = {p: root / f"writeup/results/{p}.tex" for p in submission.NOTEBOOKS}
+    digests = {problem: md5(path.read_bytes()) for problem, path in macros.items()}
     values, wrong, _ = student.read(root / "writeup")
     if not wrong:
         text, _ = student.document(root / "writeup", values)
-        digests["student"] = hashlib.md5(text.encode()).hexdigest()
-    writer.add_metadata({"/Keywords": " ".join(f"{p}={d.upper()}" for p, d in digests.items())})
+        digests["student"] = md5(text.encode())
+    writer.add_metadata({"/Keywords": " ".join(f"{p}={d}" for p, d in digests.items())})
     writer.write(root / PDF)
 
 
@@ -259,9 +253,7 @@ def remove(file):
 def half_results(root):
     text = '{"profile": "full"}'
     (root / RESULTS).write_text(text)
-    write_notebook(
-        root / NOTEBOOK, f"problem1.json sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    )
+    write_notebook(root / NOTEBOOK, f"problem1.json sha256 {digest(text.encode(), 16)}")
 
 
 def other_macros(root):
@@ -493,34 +485,21 @@ STUDENTS = {
 }
 
 
-@pytest.mark.parametrize("name", STUDENTS)
-def test_what_a_student_leaves_out_or_breaks_is_named(name, root, capsys):
-    old, new, reason = STUDENTS[name]
-    assert old in FILLED_IN
-    (root / STUDENT).write_text(FILLED_IN.replace(old, new, 1), encoding="utf-8")
-    write_pdf(root)
-    assert_named(reason, refusal(root, capsys))
+def fill_in(old, new, encoding="utf-8"):
+    """A spoiler that fills in the student's file with something else, and builds the PDF."""
 
+    def spoil(root):
+        assert old in FILLED_IN
+        (root / STUDENT).write_bytes(FILLED_IN.replace(old, new, 1).encode(encoding))
+        write_pdf(root)
 
-def assert_named(reason, printed):
-    heading, *lines, last = printed.splitlines()
-    assert heading == "For you to fill in, in writeup/student.toml (then make pdf):"
-    assert last == "submission/ was left as it is."
-    assert any(reason in line for line in lines), printed
-    if "missing" not in reason and "not known" not in reason:  # a wrong key is missing too
-        assert len(lines) == 1, printed
+    return spoil
 
 
 FILES = {
     "gone": (remove(STUDENT), "not readable (No such file"),
-    "in latin-1": (
-        lambda root: (root / STUDENT).write_bytes(FILLED_IN.encode("latin-1")),
-        "line 2: not UTF-8",
-    ),
-    "in UTF-16": (
-        lambda root: (root / STUDENT).write_bytes(FILLED_IN.encode("utf-16")),
-        "line 1: not UTF-8",
-    ),
+    "in latin-1": (fill_in("", "", "latin-1"), "line 2: not UTF-8"),
+    "in UTF-16": (fill_in("", "", "utf-16"), "line 1: not UTF-8"),
     "screenshot that is none": (write(SCREENSHOT, "<html>"), "is no readable png, jpg or pdf"),
     "PDF that is none": (write(SCREENSHOT, "%PDF"), "is no readable png, jpg or pdf"),
     "screenshot without an answer": (
@@ -534,11 +513,20 @@ FILES = {
 }
 
 
+FILES |= {name: (fill_in(old, new), reason) for name, (old, new, reason) in STUDENTS.items()}
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_of_the_student_that_cannot_be_used_is_named(name, root, capsys):
+def test_what_a_student_leaves_out_or_breaks_is_named(name, root, capsys):
     spoil, reason = FILES[name]
     spoil(root)
-    assert_named(reason, refusal(root, capsys))
+    printed = refusal(root, capsys)
+    heading, *lines, last = printed.splitlines()
+    assert heading == "For you to fill in, in writeup/student.toml (then make pdf):"
+    assert last == "submission/ was left as it is."
+    assert any(reason in line for line in lines), printed
+    if "missing" not in reason and "not known" not in reason:  # a wrong key is missing too
+        assert len(lines) == 1, printed
 
 
 @pytest.mark.parametrize(

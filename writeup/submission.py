@@ -168,7 +168,7 @@ def digest(content, digits):
     return hashlib.sha256(content).hexdigest()[:digits]
 
 
-def check_notebook(root, problem):
+def check_notebook(root, problem, wrong_results):
     path = root / NOTEBOOKS[problem]
     if not path.exists():
         yield "missing."
@@ -184,7 +184,7 @@ def check_notebook(root, problem):
     yield from disorder
     yield from check_outputs(notebook)
     yield from check_parameters(notebook)
-    if not disorder and not list(check_results(root, problem)):
+    if not disorder and not wrong_results:
         yield from check_run(notebook, root / "writeup", problem)
 
 
@@ -254,7 +254,8 @@ def is_embedded(font):
     return "/FontDescriptor" in inner and any(file in inner["/FontDescriptor"] for file in files)
 
 
-def check_pdf(root):
+def check_pdf(root, filled_in):
+    """filled_in: what the student's file says, or None where it is wrong."""
     path = root / PDF
     if not path.exists():
         yield "missing: make pdf."
@@ -273,9 +274,8 @@ def check_pdf(root):
         macros = root / f"writeup/results/{problem}.tex"
         if macros.exists() and f"{problem}={md5(macros.read_bytes())}" not in keywords:
             yield f"built from other results of {problem} than those in writeup/results/: make pdf."
-    values, wrong, _ = student.read(root / "writeup")
-    if not wrong:
-        text, _ = student.document(root / "writeup", values)
+    if filled_in is not None:
+        text, _ = student.document(root / "writeup", filled_in)
         if f"student={md5(text.encode())}" not in keywords:
             yield "built before writeup/student.toml or a screenshot was changed: make pdf."
     found = question_pages(reader)
@@ -301,15 +301,15 @@ def md5(content):
 
 
 def preflight(root):
-    """All problems but the student's lines, each with the file that it is about."""
+    """(all problems, each with its file; the lines that the student has to mend or fill in)."""
+    filled_in, wrong, missing = student.read(root / "writeup")
     problems = []
     for problem, notebook in NOTEBOOKS.items():
-        problems += [f"{notebook}: {reason}" for reason in check_notebook(root, problem)]
-        problems += [
-            f"writeup/results/{problem}.json: {reason}" for reason in check_results(root, problem)
-        ]
-    problems += [f"{PDF}: {reason}" for reason in check_pdf(root)]
-    return list(dict.fromkeys(problems))
+        results = list(check_results(root, problem))
+        problems += [f"{notebook}: {reason}" for reason in check_notebook(root, problem, results)]
+        problems += [f"writeup/results/{problem}.json: {reason}" for reason in results]
+    problems += [f"{PDF}: {reason}" for reason in check_pdf(root, None if wrong else filled_in)]
+    return list(dict.fromkeys(problems)), wrong + missing
 
 
 def build(root):
@@ -347,14 +347,13 @@ def main(arguments=None):
     parser.add_argument("repository", nargs="?", type=Path, default=here)
     root = parser.parse_args(arguments).repository
     sys.stdout.reconfigure(errors="replace")  # on a console that lacks a letter
-    problems = preflight(root)
-    _, wrong, missing = student.read(root / "writeup")
+    problems, to_fill_in = preflight(root)
     if problems:
         print("Not ready to submit:", *problems, sep="\n- ")
-    if wrong or missing:
+    if to_fill_in:
         heading = "For you to fill in, in writeup/student.toml (then make pdf):"
-        print(heading, *wrong, *missing, sep="\n- ")
-    if problems or wrong or missing:
+        print(heading, *to_fill_in, sep="\n- ")
+    if problems or to_fill_in:
         print("submission/ was left as it is.")
         return 1
     try:
