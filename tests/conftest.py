@@ -16,7 +16,6 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ["problem1_rnn", "problem2_attention", "problem3_gnn"]
-SECOND_DESIGN = {"problem2_attention", "problem3_gnn"}  # problem 1 follows
 OUTPUT = "build/test"
 
 # Run by IPython before the first cell: what warns, fails. Deprecations inside of libraries are the
@@ -40,39 +39,33 @@ def tags(cell):
 def load_definitions(name):
     """Execute only the cells of a notebook that define something, and return what they define."""
     namespace = {"__name__": name}
-    handle = SimpleNamespace(update=lambda *_, **__: None)
     for number, cell in enumerate(read_notebook(name).cells):
         if tags(cell) & {"parameters", "definition"}:
             exec(compile(cell.source, f"{name}, cell {number}", "exec"), namespace)
-    # outside of IPython display() gives no handle to update
-    namespace["display"] = lambda *_, **__: handle
     return SimpleNamespace(**namespace)
 
 
-def stop_and_go_on(trainer, train, reason, monkeypatch, capsys, said="stopped.pt: "):
+def stop_and_go_on(definitions, train, monkeypatch, capsys):
     """Try that a training of 3 epochs, stopped after the first, ends as if it had not been.
 
-    reason: what stops it. train: name of a checkpoint -> (history, weights), by `trainer`, a
-    function of a notebook. said: what stands before the number of epochs that are done. Returns
-    the history.
+    definitions: of a notebook. train: name under which it is kept, or None -> (figures an epoch,
+    weights). Returns the figures.
     """
-    write_through = trainer.__globals__["write_through"]
 
     def write_and_stop(path, write):
-        write_through(path, write)
-        raise reason
+        definitions.write_through(path, write)
+        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(reason):
-        patch.setitem(trainer.__globals__, "write_through", write_and_stop)
-        train("stopped.pt")
-    whole_history, whole_weights = train("whole.pt")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(definitions.write_through.__globals__, "write_through", write_and_stop)
+        train("stopped")
+    whole_figures, whole = train(None)
     for epochs in (1, 3):  # the second time the cell is run once more after its end
-        history, weights = train("stopped.pt")
-        assert f"{said}{epochs} of 3 epochs are done" in capsys.readouterr().out
-        assert history == whole_history
-        for name, value in whole_weights.items():
-            assert torch.equal(weights[name], value), name
-    return whole_history
+        figures, weights = train("stopped")
+        assert f"{epochs} of 3 epochs are done" in capsys.readouterr().out
+        assert figures == whole_figures and len(figures) == 3
+        assert all(torch.equal(weights[part], value) for part, value in whole.items())
+    return whole_figures
 
 
 def pytest_report_header():
@@ -91,9 +84,8 @@ def prepare_quick_run(name):
     (first,) = (cell for cell in notebook.cells if "parameters" in tags(cell))
     first.source = first.source.replace('"full"', '"quick"').replace('"writeup"', '".."')
     nbformat.write(notebook, folder / f"{name}.ipynb")
-    for kept in ("build/checkpoints/quick", "build/kept"):
-        for path in (folder / kept).glob(f"{name.partition('_')[0]}*"):
-            path.unlink()
+    for path in (folder / "build/kept").glob(f"{name.partition('_')[0]}*"):
+        path.unlink()
     return folder / f"{name}.ipynb"
 
 

@@ -1,92 +1,83 @@
-"""Kill trainings with SIGKILL at random moments and run them again: python tests/killed_training.py FOLDER TIMES
+"""Kill trainings at random moments and run them again: python tests/killed_training.py FOLDER TIMES
 
-Prints JSON: how the training ends when it is left alone; for each kill the moment (share of its time), the epochs that
-were kept, and how it ended; how two end that run at once with one checkpoint file. Every training runs in a process of
-its own, forked before any gradient is computed.
+Prints JSON: how a training ends that is left alone; how each of the killed ones does, and how many
+of its rounds had been kept; how two do that run at once in one folder. Each is a process of its
+own, forked before any gradient is computed.
 """
 
 import hashlib
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import torch
+import torch._dynamo  # else each training imports it, for longer than it trains
 from conftest import load_definitions
 
-EPOCHS = 6
+ROUNDS = 6
 
 
-def train(problem1, folder, end_file):
-    """A small training that keeps its checkpoint in `folder`; how it ended goes to folder/end_file."""
-    rng = np.random.default_rng(0)
-    words, worth = np.array([f"word{i}" for i in range(400)]), rng.normal(size=400)
-    chosen = rng.integers(0, 400, (1200, 8))
-    documents, labels = [" ".join(row) for row in words[chosen]], worth[chosen].sum(axis=1) > 0
-    reader = problem1.Reader(str.split, documents, 1)
-    tweets = reader.read(documents, labels)
-    torch.manual_seed(0)
-    vectors = 0.1 * torch.randn(len(reader.vocabulary), 16)
-    model = problem1.TweetClassifier(vectors, 0, hidden=32)
-    path = folder / "training.pt"
-    history = problem1.train_classifier(
-        model, tweets, tweets, torch.device("cpu"), path, {"seed": 1}, EPOCHS, 16
-    )
+def train(problem1):
+    """A small training that is kept in this folder; its end is the last line of the output."""
+    small = {"device": torch.device("cpu"), "PAIRS": 2**10}
+    problem1.classifier.__globals__.update(small)
+    rng, vocabulary = random.Random(0), {f"word{i}": i for i in range(1, 401)}
+    documents = [" ".join(rng.choices([*vocabulary], k=8)) for _ in range(400)]
+    tweets = problem1.Tweets(documents, ["word7" in text for text in documents], vocabulary)
+    vectors = torch.randn(401, 8, generator=torch.Generator().manual_seed(0))
+    data = SimpleNamespace(train=tweets, val=tweets, vectors=vectors)
+    recipe = problem1.RECIPE | {"hidden": 16, "batch": 16, "epochs": 3, "rounds": ROUNDS // 3}
+    model, log = problem1.classifier(data, recipe, name="killed")
     weights = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
-    figures = [[entry["loss"], entry["val_accuracy"]] for entry in history]
-    end = {"figures": figures, "weights": hashlib.sha256(weights).hexdigest()}
-    problem1.write_through(folder / end_file, lambda partial: partial.write_text(json.dumps(end)))
+    figures = [[one["loss"], one["accuracy"]] for one in log]
+    print(json.dumps({"figures": figures, "weights": hashlib.sha256(weights).hexdigest()}))
 
 
-def start(problem1, folder, end_file="end.json"):
-    """Fork a process that trains; returns its id."""
-    pid = os.fork()
-    if pid:
+def start(problem1, folder):
+    """Fork a process that trains in a folder, its output in a file there; return its id."""
+    folder.mkdir(exist_ok=True)
+    if pid := os.fork():
         return pid
-    os.dup2(os.open(folder / "log.txt", os.O_CREAT | os.O_APPEND | os.O_WRONLY), 1)
+    os.chdir(folder)
+    os.dup2(os.open(f"{os.getpid()}.txt", os.O_CREAT | os.O_WRONLY), 1)
     try:
-        train(problem1, folder, end_file)
+        train(problem1)
     finally:
         sys.stdout.flush()
         os._exit(0)
 
 
-def end_of(folder, end_file="end.json"):
-    return json.loads((folder / end_file).read_text())
+def end(folder, pid):
+    """How a training ended, and how many rounds an earlier one had kept."""
+    os.waitpid(pid, 0)
+    text = (folder / f"{pid}.txt").read_text()
+    kept = re.search(rf"(\d+) of {ROUNDS} epochs are done", text)
+    return json.loads(text.splitlines()[-1]), int(kept[1]) if kept else 0
 
 
 def main(folder, times):
     torch.set_num_threads(1)
     problem1, rng = load_definitions("problem1_rnn"), random.Random(0)
-    whole = folder / "whole"
-    whole.mkdir()
     begin = time.monotonic()
-    os.waitpid(start(problem1, whole), 0)
-    seconds, kills = time.monotonic() - begin, []
+    whole, _ = end(folder / "whole", start(problem1, folder / "whole"))
+    seconds, killed, kept = time.monotonic() - begin, [], []
     for number in range(times):
-        where, moment = folder / f"killed{number}", rng.random()
-        where.mkdir()
+        where = folder / f"killed{number}"
         pid = start(problem1, where)
-        time.sleep(moment * seconds)
+        time.sleep(rng.random() * seconds)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        kept = problem1.load_checkpoint(where / "training.pt", {"seed": 1}, "cpu")
-        os.waitpid(start(problem1, where), 0)
-        epochs = len(kept["history"]) if kept else 0
-        kills.append({"moment": moment, "epochs": epochs, "end": end_of(where)})
-    shared = folder / "shared"
-    shared.mkdir()
-    end_files = "one.json", "other.json"
-    for pid in [start(problem1, shared, end_file) for end_file in end_files]:
-        os.waitpid(pid, 0)
-    both = [end_of(shared, end_file) for end_file in end_files]
-    print(
-        json.dumps({"epochs": EPOCHS, "whole": end_of(whole), "kills": kills, "two at once": both})
-    )
+        ended, rounds = end(where, start(problem1, where))
+        killed, kept = [*killed, ended], [*kept, rounds]
+    pids = [start(problem1, folder / "shared") for _ in range(2)]
+    shared = [end(folder / "shared", pid)[0] for pid in pids]
+    print(json.dumps({"whole": whole, "killed": killed, "kept": kept, "shared": shared}))
 
 
 if __name__ == "__main__":

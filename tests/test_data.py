@@ -12,23 +12,13 @@ GOOD = b"the right bytes\n" * 500
 SHA256 = hashlib.sha256(GOOD).hexdigest()
 
 
-@pytest.fixture(params=["problem1", "problem3"], ids=["first design", "second design"])
-def find_data(request, tmp_path, monkeypatch):
+@pytest.fixture
+def find_data(problem3, tmp_path, monkeypatch):
     """The loader, address -> (path, record), in a folder that holds nothing but a stand-in."""
-    find = request.getfixturevalue(request.param).find_data
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/sample").mkdir(parents=True)
     (tmp_path / "data/sample/few.txt").write_text("a stand-in\n")
-
-    def find_one(url):
-        file, stand_in = "numbers/all.txt", "data/sample/few.txt"
-        if request.param == "problem1":
-            return find("Numbers", [(file, SHA256, url)], stand_in)
-        return find(file, SHA256, url, stand_in)
-
-    bar = "DownloadProgress" if request.param == "problem1" else "tqdm"
-    find_one.progress = find.__globals__[bar]
-    return find_one
+    return lambda url: problem3.find_data("numbers/all.txt", SHA256, url, "data/sample/few.txt")
 
 
 @pytest.fixture
@@ -102,13 +92,13 @@ def test_a_dead_host_is_noticed_within_seconds(find_data, address, capsys):
 
 
 def test_an_interrupted_download_leaves_nothing_and_the_next_one_succeeds(
-    find_data, host, tmp_path
+    problem3, find_data, host, tmp_path
 ):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(find_data.progress, "update", interrupt)
+        patch.setattr(problem3.tqdm, "update", interrupt)
         find_data(f"{host}/slow")
     assert left_over(tmp_path) == []
     assert find_data(f"{host}/slow")[0].read_bytes() == GOOD

@@ -15,9 +15,9 @@ import pypdf
 import pytest
 import submission
 from conftest import (
+    NOTEBOOKS,
     OUTPUT,
     ROOT,
-    SECOND_DESIGN,
     load_definitions,
     quick_run,
     read_notebook,
@@ -29,7 +29,7 @@ from matplotlib.font_manager import get_font
 from readme_table import read_results
 
 PARTS = {"problem1_rnn": "abcd", "problem2_attention": "abcde", "problem3_gnn": "abc"}
-FIRST_RESULTS = {"profile", "data", "environment", "seconds", "metrics"}
+RESULTS = set("profile run cells figures data environment seconds metrics".split())
 
 
 def check_outputs(notebook):
@@ -51,7 +51,7 @@ def test_first_code_cell_holds_the_parameters(notebook):
 def test_a_definition_in_several_notebooks_is_the_same_in_each():
     """What two of them need stands in both in the same words, or has two names."""
     found = {}
-    for name in SECOND_DESIGN:
+    for name in NOTEBOOKS:
         for cell in read_notebook(name).cells:
             for node in ast.parse(cell.source).body if "definition" in tags(cell) else []:
                 if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -106,11 +106,10 @@ def test_committed_results_are_those_of_the_committed_notebook(notebook):
     check_results(ROOT / "writeup", notebook, "full", read_notebook(notebook))
 
 
-@pytest.mark.parametrize("name", sorted(SECOND_DESIGN))
-def test_the_committed_run_is_one_run(name):
+def test_the_committed_run_is_one_run(notebook):
     """Outputs, results, figures and executed source are of one run of the committed cells."""
-    problem = name.partition("_")[0]
-    assert list(submission.check_run(read_notebook(name), ROOT / "writeup", problem)) == []
+    problem = notebook.partition("_")[0]
+    assert list(submission.check_run(read_notebook(notebook), ROOT / "writeup", problem)) == []
     check_figures(ROOT / "writeup", problem)
 
 
@@ -128,17 +127,15 @@ def test_quick_run(notebook):
     check_outputs(executed)
     assert list(submission.check_outputs(again)) == []
     check_results(ROOT / OUTPUT, notebook, "quick", again)
-    if notebook in SECOND_DESIGN:
-        check_figures(ROOT / OUTPUT, notebook.partition("_")[0])
+    check_figures(ROOT / OUTPUT, notebook.partition("_")[0])
 
 
-@pytest.mark.parametrize("name", sorted(SECOND_DESIGN))
-def test_any_cell_runs_again_with_the_same_results(name):
+def test_any_cell_runs_again_with_the_same_results(notebook):
     """Each cell twice in a row; then any earlier cell once more and the last: the same metrics."""
-    quick_run(name)
-    results = f"results/{name.partition('_')[0]}.json"
+    quick_run(notebook)
+    results = f"results/{notebook.partition('_')[0]}.json"
     metrics = untimed(ROOT / OUTPUT / results)
-    path = ROOT / OUTPUT / "mes études" / f"{name}.ipynb"
+    path = ROOT / OUTPUT / "mes études" / f"{notebook}.ipynb"
     for number in run_again(path, "../again"):
         assert untimed(ROOT / OUTPUT / "again" / results) == metrics, f"after cell {number}"
 
@@ -165,10 +162,9 @@ def names_of(code):
     return read | (later - bound), bound
 
 
-@pytest.mark.parametrize("name", sorted(SECOND_DESIGN))
-def test_no_cell_reads_a_name_that_several_others_set(name):
+def test_no_cell_reads_a_name_that_several_others_set(notebook):
     """Else what it does depends on which of them was run last."""
-    parameters, *cells = (c for c in read_notebook(name).cells if c.cell_type == "code")
+    parameters, *cells = (c for c in read_notebook(notebook).cells if c.cell_type == "code")
     found = [names_of(compile(cell.source, "cell", "exec")) for cell in cells]
     own = names_of(compile(parameters.source, "cell", "exec"))[1]
     bound = [name for _, names in found for name in names - own]
@@ -176,19 +172,17 @@ def test_no_cell_reads_a_name_that_several_others_set(name):
     assert {name: n for n, (read, _) in enumerate(found, 1) for name in read & several} == {}
 
 
-@pytest.mark.parametrize("name", sorted(SECOND_DESIGN))
-def test_started_in_another_folder_it_says_so_and_writes_nothing(name, tmp_path, monkeypatch):
-    (setup,) = (c for c in read_notebook(name).cells if c.source.startswith("if not Path"))
-    namespace = vars(load_definitions(name))
+def test_started_in_another_folder_it_says_so_and_writes_nothing(notebook, tmp_path, monkeypatch):
+    (setup,) = (c for c in read_notebook(notebook).cells if c.source.startswith("if not Path"))
+    namespace = vars(load_definitions(notebook))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="start this notebook in its own folder"):
         exec(setup.source, namespace)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", sorted(SECOND_DESIGN))
-def test_a_home_that_cannot_be_written_to_is_no_news(name):
-    code = [cell.source for cell in read_notebook(name).cells if cell.cell_type == "code"]
+def test_a_home_that_cannot_be_written_to_is_no_news(notebook):
+    code = [cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code"]
     start = next(n for n, source in enumerate(code) if "run, started" in source)
     environment = os.environ | {"MPLCONFIGDIR": "/dev/null/none", "MPLBACKEND": "agg"}
     command = [sys.executable, "-c", "\n".join(code[: start + 1])]
@@ -201,8 +195,7 @@ def check_results(folder, name, profile, executed):
     problem = name.partition("_")[0]
     path = Path(folder, "results", f"{problem}.json")
     results = json.loads(path.read_text(encoding="utf-8"))
-    second = {"run", "cells", "figures"} if name in SECOND_DESIGN else set()
-    assert set(results) == FIRST_RESULTS | second
+    assert set(results) == RESULTS
     assert results["profile"] == profile
     assert {"python", "torch", "device", "threads"} <= set(results["environment"])
     for record in results["data"].values():
@@ -213,10 +206,7 @@ def check_results(folder, name, profile, executed):
         assert isinstance(value, int | float | str), metric
         assert value == value, f"{metric} is not a number"
     assert list(submission.check_run(executed, Path(folder), problem)) == []
-    if second:  # which knows nothing of LaTeX
-        text = macros.macros(problem, results)
-    else:
-        text = path.with_suffix(".tex").read_text(encoding="utf-8")
+    text = macros.macros(problem, results)
     defined = re.findall(rf"\\defresult\{{{problem}\}}\{{(\w+)\}}\{{", text)
     assert set(results["metrics"]) <= set(defined)
     return results
@@ -224,13 +214,13 @@ def check_results(folder, name, profile, executed):
 
 def required_metrics(problem):
     if problem == "problem1":
-        cell = "lstm_cell_max_abs_diff_float32 lstm_cell_max_abs_diff_float64"
-        cell += " lstm_cell_max_grad_diff_float64"
-        rows = "rows_train rows_val rows_test train_seconds"
-        rows += " tweets_per_second tutorial_tweets_per_second"
-        baselines = "linear_test_accuracy tutorial_test_accuracy manual_test_accuracy"
-        ours = "test_accuracy test_accuracy_ci_low test_accuracy_ci_high test_accuracy_unseen_texts"
-        return set(f"{cell} {rows} {baselines} {ours}".split())
+        scores = "accuracy accuracy_ci_low accuracy_ci_high accuracy_unseen_texts".split()
+        models = ("test", "tutorial_test", "linear_test")
+        return {f"{model}_{score}" for model in models for score in scores} | set(
+            "lstm_cell_max_abs_diff_float32 lstm_cell_max_abs_diff_float64 split_seed networks "
+            "lstm_cell_max_grad_diff_float64 rows_train rows_val rows_test manual_test_accuracy "
+            "train_seconds tutorial_train_seconds fit_minutes".split()
+        )
     if problem == "problem2":
         cells = ("rnn_adam", "rnn_muon", "transformer_adam", "transformer_muon")
         scores = "bleu bleu_ci_low bleu_ci_high chrf parameters val_loss train_seconds".split()
@@ -266,7 +256,7 @@ def test_exact_parts_are_exact():
 
 
 def test_students_lines_are_left_to_the_student(notebook):
-    """In the notebook of the first design; with the second they stand in writeup/ alone."""
+    """They stand in writeup/ alone."""
     text = "\n".join(c.source for c in read_notebook(notebook).cells if c.cell_type == "markdown")
     for line in "Collaborators", "AI tools":
-        assert (line in text) == (notebook not in SECOND_DESIGN)
+        assert line not in text

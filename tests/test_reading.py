@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from conftest import NOTEBOOKS, SECOND_DESIGN, read_notebook, tags
+from conftest import NOTEBOOKS, read_notebook, tags
 
 LINES = {"problem1_rnn": 640, "problem2_attention": 860, "problem3_gnn": 600}
 BEFORE_A, IN_A_CELL, IN_A_ROW, WIDTH = 45, 40, 4, 100
@@ -60,14 +60,6 @@ def objections(cells, budget):
             yield f"cell {number}: helpers are folded, and nothing else"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        if name in SECOND_DESIGN
-        else pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="the first design"))
-        for name in NOTEBOOKS
-    ],
-)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_keeps_to_what_a_reader_takes_in(name):
     assert list(objections(read_notebook(name).cells, LINES[name])) == []

@@ -54,7 +54,7 @@ def code(source, count, *outputs, tags=()):
 
 
 def write_new_results(root):
-    """As of a notebook of the second design, whose kernel had run another cell before."""
+    """As of a notebook whose kernel had run another cell before."""
     (root / "writeup/figures").mkdir(exist_ok=True)
     figure = root / "writeup/figures/p3_one.pdf"
     figure.write_bytes(b"%PDF")

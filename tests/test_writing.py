@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,7 @@ import torch
 BIG = torch.zeros(100_000)
 WRITERS = {
     "text": lambda partial: partial.write_text("new" * 100_000),
-    "checkpoint": lambda partial: torch.save(BIG, partial),
+    "kept": lambda partial: torch.save(BIG, partial),
     "figure": lambda partial: plt.figure(figsize=(3, 2)).savefig(partial, format="pdf"),
 }
 
@@ -26,9 +25,9 @@ def close_figures():
     plt.close("all")
 
 
-@pytest.fixture(params=["problem1", "problem3"], ids=["first design", "second design"])
-def write_through(request):
-    return request.getfixturevalue(request.param).write_through
+@pytest.fixture
+def write_through(problem3):
+    return problem3.write_through
 
 
 def only_the_old_file(folder):
@@ -61,17 +60,6 @@ def test_an_interrupted_write_leaves_the_old_file(write_through, tmp_path, reaso
     with pytest.raises(reason):
         write_through(tmp_path / "file", half)
     assert only_the_old_file(tmp_path)
-
-
-def test_what_a_killed_run_left_is_removed_once_it_is_old(problem1, tmp_path):
-    old, other, young = (tmp_path / f".partial-{name}" for name in ("1-file", "1-other", "2-file"))
-    for path in (old, other, young):
-        path.write_text("ha")
-    for path in (old, other):
-        os.utime(path, (0, 0))
-    problem1.write_through(tmp_path / "file", lambda partial: partial.write_text("new"))
-    assert not old.exists() and other.exists() and young.exists(), "young: another run's"
-    assert (tmp_path / "file").read_text() == "new"
 
 
 @pytest.fixture
@@ -120,37 +108,3 @@ def test_results_are_written_whole_or_not_at_all(running):
     with pytest.raises(TypeError):
         running.save_results("problem3", {}, {"n": object()})
     assert [path.read_bytes() for path in Path("out/results").iterdir()] == [before]
-
-
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "another file"])
-def test_a_damaged_checkpoint_is_set_aside_not_trusted(problem1, tmp_path, damage, capsys):
-    path, fingerprint = tmp_path / "training.pt", {"seed": 1}
-    torch.save({"fingerprint": fingerprint, "history": list(range(1000))}, path)
-    good = path.read_bytes()
-    middle = len(good) // 2
-    flipped = bytes(255 - byte for byte in good[middle : middle + 200])
-    flipped = good[:middle] + flipped + good[middle + 200 :]
-    damages = {"empty": b"", "cut": good[:middle], "flipped": flipped, "another file": b"<html>"}
-    path.write_bytes(damages[damage])
-    assert problem1.load_checkpoint(path, fingerprint, "cpu") is None
-    assert not path.exists() and path.with_suffix(".stale").exists()
-    assert "training.pt was moved to training.stale" in capsys.readouterr().out
-
-
-def test_a_checkpoint_of_other_settings_is_set_aside(problem1, tmp_path, capsys):
-    path = tmp_path / "training.pt"
-    torch.save({"fingerprint": {"seed": 1}}, path)
-    assert problem1.load_checkpoint(path, {"seed": 2}, "cpu") is None
-    assert "other settings, data or code" in capsys.readouterr().out
-
-
-def test_the_wall_time_counts_what_earlier_runs_spent(problem1, tmp_path, monkeypatch):
-    monkeypatch.setitem(problem1.save_results.__globals__, "output_dir", tmp_path)
-    monkeypatch.setitem(problem1.save_results.__globals__, "profile", "quick")
-    monkeypatch.setitem(problem1.save_results.__globals__, "earlier_seconds", [])
-    path = tmp_path / "training.pt"
-    kept = {"fingerprint": {"seed": 1}, "seconds": 60.0, "history": [1, 2]}
-    torch.save(kept, path)
-    assert problem1.load_checkpoint(path, {"seed": 1}) == kept
-    problem1.save_results("problem1", {}, {}, 1.0, {})
-    assert json.loads((tmp_path / "results/problem1.json").read_text())["seconds"] == 61

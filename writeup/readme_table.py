@@ -1,7 +1,7 @@
 """Fill the results table of README.md from writeup/results/*.json.
 
 A row of the table ends in the name of its metric, `problemN.metric`, and its format in brackets;
-the cell before it receives the value. `problemN.minutes` is the run's wall time.
+the cell before it receives the value.
 """
 
 import json
@@ -26,8 +26,7 @@ def fill(text, results):
 
     def fill_row(row):
         before, _, after, problem, metric, style = row.groups()
-        values = {"minutes": results[problem]["seconds"] / 60, **results[problem]["metrics"]}
-        return before + show(values[metric], style) + after
+        return before + show(results[problem]["metrics"][metric], style) + after
 
     return ROW.sub(fill_row, text)
 
