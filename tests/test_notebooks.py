@@ -219,7 +219,7 @@ def required_metrics(problem):
         return {f"{model}_{score}" for model in models for score in scores} | set(
             "lstm_cell_max_abs_diff_float32 lstm_cell_max_abs_diff_float64 split_seed networks "
             "lstm_cell_max_grad_diff_float64 rows_train rows_val rows_test manual_test_accuracy "
-            "train_seconds tutorial_train_seconds fit_minutes".split()
+            "train_seconds tutorial_train_seconds".split()
         )
     if problem == "problem2":
         cells = ("rnn_adam", "rnn_muon", "transformer_adam", "transformer_muon")
