@@ -7,7 +7,7 @@
 # make submission preflight, then submission/ with the PDF and the three notebooks
 # make lab        JupyterLab
 # make data MIRROR=dir   copy a mirror of the data sets into data/
-# make clean      remove what was built
+# make clean      remove what was built, kept trainings too
 
 NOTEBOOKS := problem1_rnn problem2_attention problem3_gnn
 BIN := .venv/bin

@@ -280,7 +280,7 @@ def keys():
         ("find_data", set()),
         ("refine", set()),
         ("paired", set()),
-        ("fit_ridge", set()),
+        ("fit_ridge", {"copy"}),
         ("save_results", set()),
     ],
 )

@@ -76,12 +76,6 @@ def test_every_part_has_its_heading(notebook):
         assert any(f"({letter})" in heading for heading in headings), letter
 
 
-def test_code_cells_fit_a_screen(notebook):
-    for cell in read_notebook(notebook).cells:
-        if cell.cell_type == "code":
-            assert cell.source.count("\n") < 60, cell.source[:100]
-
-
 def test_definition_cells_run_nothing(notebook, request):
     """Loading them without the rest succeeds: they need nothing that a running cell sets."""
     definitions = request.getfixturevalue(notebook.partition("_")[0])

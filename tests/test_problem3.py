@@ -17,7 +17,7 @@ from torch_geometric.nn import SAGEConv
 
 GRAPHS = ("chameleon", "squirrel", "crocodile")
 MODELS = ["median", "ridge", "svr", "trees", "ridge_targets", "svr_targets", "trees_targets"]
-MODELS += ["mlp", "gcn", "copy", "ours"]
+MODELS += ["mlp", "gcn", "copy", "copy_ridge", "ours"]
 N = 12  # nodes of the small graphs
 
 
@@ -249,7 +249,7 @@ def test_a_hidden_target_moves_no_prediction(problem3, on_the_cpu, model, settin
     np.testing.assert_array_equal(fit(problem3, model, task, train), before)
 
 
-@pytest.mark.parametrize("model", ["copy", "ours"])
+@pytest.mark.parametrize("model", ["copy", "copy_ridge", "ours"])
 def test_a_copy_is_copied(problem3, on_the_cpu, model):
     """0, 1, 2 and 7 link to 11 alone, 3 and 4 to 10, 5 and 6 to 1; of each one is hidden."""
     task = small_task(problem3, CLONES, "asked")
@@ -312,8 +312,8 @@ def test_the_committed_run_says_what_was_asked():
     metrics = results["metrics"]
     for graph in GRAPHS:
         assert metrics[f"{graph}_seeds"] == 10
-        for model in ("median", "ridge", "copy", "trees", "gcn", "ours"):
-            settings = ("",) if model == "copy" else ("", "_distinct")
+        for model in MODELS:
+            settings = ("",) if "copy" in model else ("", "_distinct")
             for name in (f"{graph}_{model}_mae{setting}" for setting in settings):
                 assert metrics[name] > 0 and metrics[f"{name}_std"] > 0
     assert metrics["split_seeds"] == "101 to 110"

@@ -8,11 +8,13 @@ import sys
 
 import matplotlib.pyplot as plt
 import nbformat
+import PIL.Image
 import pypdf
 import pytest
 import student
 import submission
 from conftest import ROOT
+from macros import macros
 from matplotlib.backends.backend_pdf import PdfPages
 from nbformat import v4
 from submission import digest, md5
@@ -20,27 +22,11 @@ from submission import digest, md5
 SCRIPT = ROOT / "writeup/submission.py"
 PDF, RESULTS = "writeup/writeup.pdf", "writeup/results/problem1.json"
 NOTEBOOK = submission.NOTEBOOKS["problem1"]
-NEW_NOTEBOOK, RUN = submission.NOTEBOOKS["problem3"], "0123abcd"  # says which run it is of
+FIGURE, RUN = "writeup/figures/p1_one.pdf", "0123abcd"
 STUDENT, SCREENSHOT = "writeup/student.toml", "writeup/ai_tools/problem1/1 \u202fa.png"
 
 
 # A repository that passes -------------------------------------------------------------------------
-
-
-def write_results(root, problem, **changes):
-    """Results as save_results writes them; return the line that it prints."""
-    results = {
-        "profile": "full",
-        "data": {"tweets": {"source": "data/tweets.zip", "rows": 3, "sha256": "0"}},
-        "metrics": {"accuracy": 0.85, "vectors": "50-d & 100 %"},
-        **changes,
-    }
-    text = json.dumps(results, indent=2) + "\n"
-    (root / f"writeup/results/{problem}.json").write_text(text, newline="\n")
-    macros = {"accuracy": "0.85", "vectors": "50-d \\& 100 \\%"}
-    lines = [f"\\defresult{{{problem}}}{{{name}}}{{{value}}}\n" for name, value in macros.items()]
-    (root / f"writeup/results/{problem}.tex").write_text("".join(lines), newline="\n")
-    return f"2 metrics in {problem}.json sha256 {digest(text.encode(), 16)}\n"
 
 
 def printed(text, name="stdout"):
@@ -53,35 +39,36 @@ def code(source, count, *outputs, tags=()):
     )
 
 
-def write_new_results(root):
-    """As of a notebook whose kernel had run another cell before."""
-    (root / "writeup/figures").mkdir(exist_ok=True)
-    figure = root / "writeup/figures/p3_one.pdf"
+def write_run(root, problem, **changes):
+    """What a full run of a made-up notebook leaves, and the macros of it."""
+    parameters = 'profile = "full"  # or "quick"\noutput_dir = "writeup"'
+    sources = [parameters, "print(text)", "save_results()"]
+    figure = root / f"writeup/figures/p{problem[-1]}_one.pdf"
     figure.write_bytes(b"%PDF")
-    notebook = nbformat.read(root / NEW_NOTEBOOK, as_version=4)
-    sources = ["2 + 2", *(cell.source for _, cell in submission.code_cells(notebook))]
-    return write_results(
-        root,
-        "problem3",
-        run=RUN,
-        cells=" ".join(digest(source.encode(), 8) for source in sources),
-        figures={figure.name: digest(figure.read_bytes(), 16)},
-    )
-
-
-def write_notebook(path, last_line, first_line=""):
+    results = {
+        "run": RUN,
+        "profile": "full",
+        "data": {"tweets": {"source": "data/tweets.zip", "rows": 3, "sha256": "0"}},
+        "cells": " ".join(digest(source.encode(), 8) for source in sources),
+        "figures": {figure.name: digest(figure.read_bytes(), 16)},
+        "environment": {"torch": "2.3.1"},
+        "seconds": 1.0,
+        "metrics": {"accuracy": 0.85, "vectors": "50-d & 100 %"},
+        **changes,
+    }
+    text = json.dumps(results, indent=2) + "\n"
+    (root / f"writeup/results/{problem}.json").write_text(text, newline="\n")
+    tex = root / f"writeup/results/{problem}.tex"
+    tex.write_text(macros(problem, results), newline="\n")
+    saved = f"run {RUN}: 2 metrics in {problem}.json sha256 {digest(text.encode(), 16)}\n"
     cells = [
         v4.new_markdown_cell("# A problem"),
-        code('profile = "full"  # or "quick"\noutput_dir = "writeup"', 1, tags=["parameters"]),
-        code(
-            "print(text)",
-            2,
-            printed(first_line + "@user at http://url, a@b.c, writeup/figures/, 3 @ 4\n"),
-        ),
+        code(parameters, 1, printed(f"run {RUN} on cpu\n"), tags=["parameters"]),
+        code("print(text)", 2, printed("@user at http://url, a@b.c, writeup/figures/, 3 @ 4\n")),
         code("", None),
-        code("save_results()", 3, printed(last_line)),
+        code("save_results()", 3, printed(saved)),
     ]
-    nbformat.write(v4.new_notebook(cells=cells), path)
+    nbformat.write(v4.new_notebook(cells=cells), root / submission.NOTEBOOKS[problem])
 
 
 def write_pdf(root, questions=submission.QUESTIONS, rc=None):
@@ -101,8 +88,8 @@ def write_pdf(root, questions=submission.QUESTIONS, rc=None):
     parent = writer.add_outline_item(title="Problems", page_number=0)
     for title in dict.fromkeys(titles[1:]):
         writer.add_outline_item(title=title, page_number=titles.index(title), parent=parent)
-    macros = {p: root / f"writeup/results/{p}.tex" for p in submission.NOTEBOOKS}
-    digests = {problem: md5(path.read_bytes()) for problem, path in macros.items()}
+    tex = {problem: root / f"writeup/results/{problem}.tex" for problem in submission.NOTEBOOKS}
+    digests = {problem: md5(path.read_bytes()) for problem, path in tex.items()}
     values, wrong, _ = student.read(root / "writeup")
     if not wrong:
         text, _ = student.document(root / "writeup", values)
@@ -141,13 +128,12 @@ correction = "Once."
 def complete(tmp_path_factory):
     root = tmp_path_factory.mktemp("complete")
     (root / "writeup/results").mkdir(parents=True)
-    for problem, notebook in submission.NOTEBOOKS.items():
-        write_notebook(root / notebook, write_results(root, problem))
-    last_line = f"run {RUN}: {write_new_results(root)}"
-    write_notebook(root / NEW_NOTEBOOK, last_line, f"run {RUN} on cpu\n")
+    (root / "writeup/figures").mkdir()
+    for problem in submission.NOTEBOOKS:
+        write_run(root, problem)
     (root / STUDENT).write_text(FILLED_IN, encoding="utf-8")
     (root / SCREENSHOT).parent.mkdir(parents=True)
-    (root / SCREENSHOT).write_bytes(b"\x89PNG")
+    PIL.Image.effect_noise((64, 64), 50).save(root / SCREENSHOT)
     (root / "writeup/ai_tools/.gitkeep").touch()
     write_pdf(root)
     return root
@@ -232,7 +218,7 @@ def rerun(**changes):
     """A spoiler that runs the notebook of problem 1 anew with other results, and builds the PDF from them."""
 
     def spoil(root):
-        write_notebook(root / NOTEBOOK, write_results(root, "problem1", **changes))
+        write_run(root, "problem1", **changes)
         write_pdf(root)
 
     return spoil
@@ -250,15 +236,13 @@ def remove(file):
     return lambda root: (root / file).unlink()
 
 
-def half_results(root):
-    text = '{"profile": "full"}'
-    (root / RESULTS).write_text(text)
-    write_notebook(root / NOTEBOOK, f"problem1.json sha256 {digest(text.encode(), 16)}")
-
-
-def other_macros(root):
-    with (root / "writeup/results/problem1.tex").open("a") as file:
-        file.write("% of a later run\n")
+def old_macros(root):
+    """The notebook was run anew, and make pdf was forgotten."""
+    path = root / "writeup/results/problem1.tex"
+    old = path.read_bytes()
+    rerun(seconds=2.0)(root)
+    path.write_bytes(old)
+    write_pdf(root)
 
 
 REFUSALS = {
@@ -294,6 +278,7 @@ REFUSALS = {
         "path of a machine: C:\\Users\\ada\\x.pdf",
     ),
     "a name": (show(printed("thanks @ada_l!")), "not masked: @ada_l"),
+    "a name after a full stop": (show(printed("RT.@ada")), "not masked: @ada"),
     "a name in two outputs and cells": (
         edit(
             lambda n: [
@@ -324,8 +309,8 @@ REFUSALS = {
         f"{NOTEBOOK}: the outputs are of another run than results/problem1.json",
     ),
     "edited and not run": (
-        edit(lambda n: n.cells[2].update(source="print(other)"), NEW_NOTEBOOK),
-        f"{NEW_NOTEBOOK}: code cell 2 was edited after it was run",
+        edit(lambda n: n.cells[2].update(source="print(other)")),
+        f"{NOTEBOOK}: code cell 2 was edited after it was run",
     ),
     "a new cell that was not run": (
         edit(
@@ -333,48 +318,52 @@ REFUSALS = {
                 n.cells.insert(2, code("1 + 1", 2)),
                 n.cells[3].update(execution_count=3),
                 n.cells[5].update(execution_count=4),
-            ],
-            NEW_NOTEBOOK,
+            ]
         ),
-        f"{NEW_NOTEBOOK}: code cell 1 was edited after it was run",
+        f"{NOTEBOOK}: code cell 2 was edited after it was run",
     ),
     "run in parts": (
-        edit(lambda n: n.cells[2].update(outputs=[printed("run 4567abcd")]), NEW_NOTEBOOK),
-        f"{NEW_NOTEBOOK}: run in parts",
+        edit(lambda n: n.cells[1].update(outputs=[printed("run 4567abcd")])),
+        f"{NOTEBOOK}: run in parts",
     ),
     "another figure": (
-        write("writeup/figures/p3_one.pdf", "%PDF of another run"),
-        f"{NEW_NOTEBOOK}: not the figures of this run: p3_one.pdf;",
+        write(FIGURE, "%PDF of another run"),
+        f"{NOTEBOOK}: not the figures of this run: p1_one.pdf;",
     ),
     "a figure too few and one too many": (
-        lambda root: (root / "writeup/figures/p3_one.pdf").rename(
-            root / "writeup/figures/p3_two.pdf"
-        ),
-        f"{NEW_NOTEBOOK}: not the figures of this run: p3_one.pdf, p3_two.pdf;",
+        lambda root: (root / FIGURE).rename(root / "writeup/figures/p1_two.pdf"),
+        f"{NOTEBOOK}: not the figures of this run: p1_one.pdf, p1_two.pdf;",
     ),
     "no results": (remove(RESULTS), f"{RESULTS}: it or problem1.tex is missing or damaged"),
     "no macros": (
         remove("writeup/results/problem1.tex"),
         f"{RESULTS}: it or problem1.tex is missing or damaged",
     ),
-    "half results": (half_results, f"{RESULTS}: it or problem1.tex is missing or damaged"),
+    "results without cells": (
+        rerun(cells=None),
+        f"{RESULTS}: it or problem1.tex is missing or damaged",
+    ),
+    "half results": (
+        write(RESULTS, '{"profile": "full"}'),
+        f"{RESULTS}: it or problem1.tex is missing or damaged",
+    ),
     "quick results": (rerun(profile="quick"), f"{RESULTS}: of the quick profile"),
     "stand-in": (
         data_from("data/sample/tweets.csv"),
         "tweets is a stand-in, data/sample/tweets.csv",
     ),
     "stand-in on Windows": (data_from("data\\sample\\tweets.csv"), "tweets is a stand-in"),
-    "macros of another run": (
-        rerun(metrics={"accuracy": 0.86}),
-        f"{RESULTS}: accuracy is another in problem1.tex",
-    ),
+    "macros of another run": (old_macros, f"{RESULTS}: problem1.tex was made of other results"),
     "no PDF": (remove(PDF), f"{PDF}: missing"),
     "not a PDF": (write(PDF, "<html>"), f"{PDF}: not a readable PDF"),
     "PDF too large": (
         lambda root: os.truncate(root / PDF, 50_000_000),
         f"{PDF}: too large: 50 MB",
     ),
-    "PDF of other results": (other_macros, f"{PDF}: built from other results of problem1"),
+    "PDF of other results": (
+        lambda root: write_run(root, "problem1", seconds=2.0),
+        f"{PDF}: built from other results of problem1",
+    ),
     "a question is missing": (
         lambda root: write_pdf(root, submission.QUESTIONS[1:]),
         "question 1(a) has no bookmark",
@@ -388,7 +377,7 @@ REFUSALS = {
         f"{PDF}: built before writeup/student.toml or a screenshot was changed",
     ),
     "PDF before a screenshot": (
-        lambda root: (root / SCREENSHOT).write_bytes(b"\x89PNG other"),
+        lambda root: PIL.Image.effect_noise((64, 64), 50).save(root / SCREENSHOT),
         f"{PDF}: built before",
     ),
 }
@@ -429,6 +418,12 @@ STUDENTS = {
         "line 15, problem3, ai_tools: names a tool, but no screenshot",
     ),
     "an answer of none": ('"Claude"', '"none"', 'line 8, problem1, ai_tools: says "none", but'),
+    "no name but a sign": ("Zoë O'Brien", "\u200b-", "line 2, name: empty."),
+    "no bugs, in other words": (
+        "One bias\nis added twice.",
+        "There are none.",
+        'line 19, problem1, answer 1, bugs: "none" without',
+    ),
     "no bugs": ("One bias\nis added twice.", "", "line 19, problem1, answer 1, bugs: empty."),
     "none, why": (
         "One bias\nis added twice.",
@@ -501,6 +496,10 @@ FILES = {
     "in latin-1": (fill_in("", "", "latin-1"), "line 2: not UTF-8"),
     "in UTF-16": (fill_in("", "", "utf-16"), "line 1: not UTF-8"),
     "screenshot that is none": (write(SCREENSHOT, "<html>"), "is no readable png, jpg or pdf"),
+    "half a screenshot": (
+        lambda root: os.truncate(root / SCREENSHOT, 2_000),
+        "is no readable png, jpg or pdf",
+    ),
     "PDF that is none": (write(SCREENSHOT, "%PDF"), "is no readable png, jpg or pdf"),
     "screenshot without an answer": (
         write("writeup/ai_tools/problem1/2.heic", ""),

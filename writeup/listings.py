@@ -14,8 +14,10 @@ FOLDER = ROOT / "writeup/listings"
 LISTINGS = {
     "problem1_rnn": ["LSTMCell.forward", "TweetClassifier.forward"],
     "problem2_attention": [
-        "MultiHeadAttention",
-        "TransformerEncoderLayer",
+        "MultiHeadAttention.forward",
+        "TransformerEncoderLayer.attend",
+        "TransformerEncoderLayer.feed_forward",
+        "TransformerEncoderLayer.forward",
         "WordEmbedding.forward",
     ],
     "problem3_gnn": ["neighbours", "PlainGraphConvolution", "TargetAttention.forward"],
@@ -52,8 +54,8 @@ def listing(notebook, name):
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.glob("*.txt"):
+        path.unlink()
     for notebook, names in LISTINGS.items():
         for name in names:
-            path, text = FOLDER / f"{name}.txt", listing(notebook, name)
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                path.write_text(text, encoding="utf-8")
+            (FOLDER / f"{name}.txt").write_text(listing(notebook, name), encoding="utf-8")

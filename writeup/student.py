@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
+import PIL.Image
 import pypdf
 
 HERE = Path(__file__).parent
@@ -171,7 +172,7 @@ def unanswered(folder, student):
         for key, text in values.items():
             if text == [] and key == "screenshots":
                 yield (*path, key), "names no file."
-            elif isinstance(text, str) and not text.strip():
+            elif isinstance(text, str) and not words(clean(text)):
                 none = '. Write "none" where there is nothing to name' if path else ""
                 yield (*path, key), f"empty{none}."
         for key, reason in contradictions(values):
@@ -184,13 +185,15 @@ def unanswered(folder, student):
 def contradictions(values):
     """(key, reason) where what stands in a problem or an answer does not go together."""
     tools, bugs, correction = (words(values.get(key)) for key in ("ai_tools", "bugs", "correction"))
+    no_bugs = {"none", "no", "nothing"}.intersection(bugs[:3])
     if tools == ["none"] and values["answers"]:
         yield "ai_tools", 'says "none", but there are answers. Name the tool.'
     elif tools and tools != ["none"] and not values["answers"]:
-        yield "ai_tools", "names a tool, but no screenshot is there. Add a block for each answer."
-    if bugs[:1] == ["none"] and len(bugs) < 5:
-        yield "bugs", '"none" without a reason. Write how you checked the answer.'
-    elif bugs and bugs[0] != "none" and correction == ["none"]:
+        reason = "names a tool, but no screenshot is there. Add a block for each answer"
+        yield "ai_tools", f'{reason}, or write just "none".'
+    if no_bugs and len(bugs) < 5:
+        yield "bugs", '"none" without a reason. Write how you checked it, in five words or more.'
+    elif bugs and not no_bugs and correction in (["none"], ["n", "a"], ["na"]):
         yield "correction", '"none", but bugs are named. Correct them.'
 
 
@@ -232,11 +235,15 @@ def suffix(path):
 
 
 def pages_of(path):
-    """How many pages a PDF has, 1 for a picture, 0 for what is neither."""
+    """How many pages a PDF has, 1 for a picture, 0 for what is neither or cannot be read whole."""
+    kind = suffix(path)
     try:
-        kind = suffix(path)
-        return len(pypdf.PdfReader(path).pages) if kind == "pdf" else int(kind is not None)
-    except pypdf.errors.PyPdfError:
+        if kind == "pdf":
+            return len(pypdf.PdfReader(path).pages)
+        if kind:
+            PIL.Image.open(path).load()
+        return int(kind is not None)
+    except (OSError, SyntaxError, pypdf.errors.PyPdfError, pypdf.errors.DependencyError):
         return 0
 
 
@@ -275,13 +282,15 @@ def tex_line(line):
 
 def filled_in(text):
     """A text in TeX, or the word that the student has to write it."""
-    return tex(text) or "\\tobefilledin{}"
+    return tex(clean(text).strip()) or "\\tobefilledin{}"
 
 
 def document(folder, student):
     """The text of student.tex, {name in screenshots/: screenshot}."""
     there, copies = screenshots(folder), {}
-    lines = [f"\\def\\student{key}{{{tex(student[key].strip())}}}" for key in ("name", "id")]
+    lines = [
+        f"\\def\\student{key}{{{tex(' '.join(student[key].split()))}}}" for key in ("name", "id")
+    ]
     for problem in PROBLEMS:
         values = student[problem]
         people, tools = filled_in(values["collaborators"]), filled_in(values["ai_tools"])

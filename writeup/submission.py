@@ -6,6 +6,7 @@ Every problem found is printed; with one of them nothing is written and the exit
 import argparse
 import ast
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ import nbformat
 import pypdf
 import student
 from bs4 import BeautifulSoup
-from macros import ESCAPE
+from macros import macros
 
 NOTEBOOKS = {
     "problem1": "problem1_rnn.ipynb",
@@ -28,9 +29,13 @@ NOTEBOOKS = {
 PDF = "writeup/writeup.pdf"
 LETTERS = {"1": "abcd", "2": "abcde", "3": "abc"}
 QUESTIONS = [f"{problem}({letter})" for problem in LETTERS for letter in LETTERS[problem]]
-MACHINE_PATH = re.compile(r"/(?:home|root|Users|tmp|work|opt|mnt)/\S*|[A-Za-z]:[\\/]+Users\S*")
-MENTION = re.compile(r"(?<![\w.])@(?!user\b)\w+")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.])/(?:home|root|Users|tmp|work|opt|mnt|var|content)/\S*|[A-Za-z]:[\\/]+Users\S*"
+)
+MENTION = re.compile(r"(?<!\w)@(?!user\b)\w+")
 STAND_IN = "data/sample"
+RESULTS = dict.fromkeys(("profile", "run", "cells"), str)
+RESULTS |= dict.fromkeys(("data", "figures", "environment", "metrics"), dict)
 CHECKED = """\
 - each notebook was run once from top to bottom in the full profile
 - no output holds an error, a warning, a path of a machine or a name
@@ -47,7 +52,7 @@ def read_notebook(path):
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
-    except (AttributeError, ValueError, nbformat.ValidationError) as reason:
+    except (OSError, AttributeError, ValueError, nbformat.ValidationError) as reason:
         raise ValueError(f"not a valid notebook: {str(reason).splitlines()[0]}") from reason
     return notebook
 
@@ -139,8 +144,6 @@ def check_run(notebook, folder, problem):
     shown = [shown for _, cell in code_cells(notebook) if (shown := cell_text(cell).strip())]
     if f"{problem}.json sha256 {digest(text, 16)}" not in "\n".join(shown):
         yield f"the outputs are of another run than results/{problem}.json: {again}"
-    elif "run" not in results:  # only in trial repositories: all notebooks write one
-        return
     elif changed := changed_cells(notebook, results["cells"].split()):
         yield f"code cell {changed[0]} was edited after it was run, or run out of order: {again}"
     elif not all(f"run {results['run']}" in text for text in (shown[0], shown[-1])):
@@ -154,10 +157,9 @@ def check_run(notebook, folder, problem):
 
 def changed_cells(notebook, executed):
     """Numbers of the code cells that are not what the kernel ran last, in order."""
-    cells = code_cells(notebook)
-    last = [None] * (len(cells) - len(executed)) + executed[-len(cells) :]
-    sources = [digest(cell.source.strip().encode(), 8) for _, cell in cells]
-    return [n for (n, _), now, then in zip(cells, sources, last, strict=True) if now != then]
+    sources = [digest(cell.source.strip().encode(), 8) for _, cell in code_cells(notebook)]
+    pairs = itertools.zip_longest(sources, executed[-len(sources) :])
+    return [number for number, (now, then) in enumerate(pairs, 1) if now != then]
 
 
 def cell_text(cell):
@@ -180,11 +182,10 @@ def check_notebook(root, problem, wrong_results):
     except ValueError as reason:
         yield str(reason)
         return
-    disorder = list(check_execution(notebook))
-    yield from disorder
+    not_this_run = [*check_execution(notebook), *check_parameters(notebook)]
+    yield from not_this_run
     yield from check_outputs(notebook)
-    yield from check_parameters(notebook)
-    if not disorder and not wrong_results:
+    if not not_this_run and not wrong_results:
         yield from check_run(notebook, root / "writeup", problem)
 
 
@@ -192,13 +193,15 @@ def check_notebook(root, problem, wrong_results):
 
 
 def check_results(root, problem):
-    """The results are of the full profile and of real data, and the LaTeX macros say the same."""
+    """The results are whole, of the full profile and of real data; the macros are made of them."""
     path = root / f"writeup/results/{problem}.json"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        profile, data, metrics = (results[part] for part in ("profile", "data", "metrics"))
+        if not all(isinstance(results[part], kind) for part, kind in RESULTS.items()):
+            raise TypeError
+        profile, data = results["profile"], results["data"]
         sources = {name: record["source"].replace("\\", "/") for name, record in data.items()}
-        macros = path.with_suffix(".tex").read_text(encoding="utf-8")
+        made, found = macros(problem, results), path.with_suffix(".tex").read_text(encoding="utf-8")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as reason:
         what = f"it or {problem}.tex is missing or damaged ({type(reason).__name__})"
         yield f"{what}: run {NOTEBOOKS[problem]}, then make pdf."
@@ -208,9 +211,8 @@ def check_results(root, problem):
     for name, source in sources.items():
         if source.startswith(STAND_IN):
             yield f"{name} is a stand-in, {source}: data/README.md says how to get the real data."
-    for name, value in metrics.items():
-        if f"\\defresult{{{problem}}}{{{name}}}{{{str(value).translate(ESCAPE)}}}" not in macros:
-            yield f"{name} is another in {problem}.tex: make pdf."
+    if made != found:
+        yield f"{problem}.tex was made of other results: make pdf."
 
 
 # PDF ----------------------------------------------------------------------------------------------
@@ -266,13 +268,13 @@ def check_pdf(root, filled_in):
     try:
         reader = pypdf.PdfReader(path)
         pages = list(reader.pages)
-    except pypdf.errors.PyPdfError as reason:
+    except (OSError, pypdf.errors.PyPdfError, pypdf.errors.DependencyError) as reason:
         yield f"not a readable PDF ({reason}): make pdf."
         return
     keywords = (reader.metadata or {}).get("/Keywords", "")
     for problem in NOTEBOOKS:
-        macros = root / f"writeup/results/{problem}.tex"
-        if macros.exists() and f"{problem}={md5(macros.read_bytes())}" not in keywords:
+        tex = root / f"writeup/results/{problem}.tex"
+        if tex.exists() and f"{problem}={md5(tex.read_bytes())}" not in keywords:
             yield f"built from other results of {problem} than those in writeup/results/: make pdf."
     if filled_in is not None:
         text, _ = student.document(root / "writeup", filled_in)
@@ -289,7 +291,7 @@ def check_pdf(root, filled_in):
         if not is_embedded(font)
     }
     for name in sorted(loose):
-        yield f"the font {name[1:]} is not embedded."
+        yield f"the font {name[1:]} is not embedded; if it is a screenshot's, take a png for it."
 
 
 def md5(content):
@@ -309,7 +311,7 @@ def preflight(root):
         problems += [f"{notebook}: {reason}" for reason in check_notebook(root, problem, results)]
         problems += [f"writeup/results/{problem}.json: {reason}" for reason in results]
     problems += [f"{PDF}: {reason}" for reason in check_pdf(root, None if wrong else filled_in)]
-    return list(dict.fromkeys(problems)), wrong + missing
+    return problems, wrong + missing
 
 
 def build(root):
@@ -324,7 +326,7 @@ def build(root):
             patiently(target.rename, old)
         try:
             patiently(new.rename, target)
-        except OSError:
+        except BaseException:
             if old.exists():
                 old.rename(target)
             raise
