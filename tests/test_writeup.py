@@ -128,7 +128,7 @@ def test_the_listings_are_those_of_the_notebooks():
             notebook, name
         )
         assert (
-            f"listing{{{name}}}"
+            f"\\listing{{{name}}}"
             in (ROOT / f"writeup/sections/{notebook.partition('_')[0]}.tex").read_text()
         )
 
